@@ -1,0 +1,1 @@
+"""Memory shared by all processes: counters, target states, heartbeats."""

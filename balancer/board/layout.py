@@ -1,0 +1,98 @@
+"""Where every number lies in the shared memory (the board).
+
+One anonymous file, made by the supervisor, mapped by every process; cells are unsigned 64-bit, native order. Offsets
+are in cells. Its size is fixed and sparse: what is never touched costs nothing.
+
+    0        HEAD      magic, layout version, generation, config version, control's beat and pid, …
+    64       GROUPS    one block of 32 a target group:  panic bits, number of tiers, share of each tier in percent
+             STATES    one block of 4 a target:         state code, evidence code, since (monotonic ms), weight factor ‰
+             ROWS      one row a worker place:          64 cells about the worker, then CELLS counters and gauges
+
+Rules
+1. HEAD, GROUPS and STATES are written by control alone; generation is odd while it writes (a sequence lock): a reader
+   that meets an odd one, or another one after reading, reads again.
+2. A row is written by the worker of its place alone. Readers add rows up. Counters survive their worker; gauges
+   (`GAUGES` of each block) are zeroed by its successor before it does anything else.
+3. Which block starts at which cell is decided by control (`slots.py`) and travels in the snapshot.
+"""
+
+from __future__ import annotations
+
+from balancer.board import histogram
+
+MAGIC = 0x42414C414E434552  # "BALANCER"
+VERSION = 1
+
+# HEAD
+MAGIC_AT, VERSION_AT, GENERATION, CONFIG_VERSION, CONTROL_PID, CONTROL_BEAT = range(6)
+HEAD = 64
+
+# GROUPS: one block a target group
+MAX_GROUPS = 512
+GROUP_PANIC, GROUP_TIERS, GROUP_SHARES = 0, 1, 2  # panic: bit i for tier i
+MAX_TIERS = 24
+GROUP_BLOCK = 32
+GROUPS_AT = HEAD
+
+# STATES: one block a target
+MAX_TARGETS = 8192
+STATE, EVIDENCE, SINCE, FACTOR = range(4)
+STATE_BLOCK = 4
+STATES_AT = GROUPS_AT + MAX_GROUPS * GROUP_BLOCK
+
+# ROWS
+MAX_WORKERS = 64
+ROW_HEAD = 64
+(
+    ROW_PID,
+    ROW_BEAT,  # changes while the worker's loop turns
+    ROW_STARTED,  # ms, wall clock
+    ROW_STARTS,  # how often this place was filled
+    ROW_REVISION,  # revision of the snapshot it runs
+    ROW_LOG_DROPPED,
+    ROW_ACTIVE,  # requests inside it (gauge)
+    ROW_CONNECTIONS,  # client connections (gauge)
+    ROW_LOST,  # requests that were inside a worker of this place when it was lost
+) = range(9)
+ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS)
+CELLS = 1 << 17
+ROW = ROW_HEAD + CELLS
+ROWS_AT = STATES_AT + MAX_TARGETS * STATE_BLOCK
+SIZE = (ROWS_AT + MAX_WORKERS * ROW) * 8  # bytes
+
+# Blocks inside a row's CELLS; each kind of block has a size in cells and says which cells are gauges.
+# listener
+LISTENER_CONNECTIONS, LISTENER_ACTIVE, LISTENER_ACCEPTED = range(3)
+LISTENER_BLOCK = 4
+LISTENER_GAUGES = (LISTENER_CONNECTIONS, LISTENER_ACTIVE)
+# flow: listener × target group
+FLOW_DURATION = 0
+FLOW_FIRST_BYTE = histogram.CELLS
+FLOW_BYTES_IN = 2 * histogram.CELLS
+FLOW_BYTES_OUT = FLOW_BYTES_IN + 1
+FLOW_BLOCK = FLOW_BYTES_OUT + 1
+# hits: listener × target group × target; cell = class (0 for 1xx … 4 for 5xx) + HITS_BALANCER if we made the status
+HITS_BALANCER = 5
+HITS_BLOCK = 10
+# target: target group × target
+TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE = range(3)
+TARGET_BLOCK = 4
+TARGET_GAUGES = (TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE)
+# reasons: target group; failures by reason code, then retries by reason code
+REASONS_RETRIES = 128
+REASONS_BLOCK = 256
+
+GAUGES: dict[str, tuple[int, ...]] = {
+    "listener": LISTENER_GAUGES,
+    "flow": (),
+    "hits": (),
+    "target": TARGET_GAUGES,
+    "reasons": (),
+}
+BLOCKS: dict[str, int] = {
+    "listener": LISTENER_BLOCK,
+    "flow": FLOW_BLOCK,
+    "hits": HITS_BLOCK,
+    "target": TARGET_BLOCK,
+    "reasons": REASONS_BLOCK,
+}

@@ -1,0 +1,76 @@
+"""Which series lies where: names → places on the board, kept for ever once given, so that no reload moves a counter.
+
+Keys are text, joined by "|" (no name may hold it): `listener|web`, `flow|web|demo`, `hits|web|demo|a1`,
+`target|demo|a1`, `reasons|demo` are blocks in every worker's row; `group|demo` and `state|demo|a1` are blocks that
+control writes. A request without a target counts under the empty names: `hits|web||`, `flow|web|`, `reasons|`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from balancer.board import layout
+from balancer.model.snapshot import FixedResponse, Forward, Listener, Redirect, Snapshot
+
+
+class NoRoom(Exception):
+    """The board has no place left for another series; the message says what to do."""
+
+
+def keys(snapshot: Snapshot) -> list[str]:
+    """Return every key that `snapshot` counts under, in a stable order."""
+    groups = {group.name: group for group in snapshot.target_groups}
+    wanted = ["reasons|"]
+    for group in snapshot.target_groups:
+        wanted += [f"group|{group.name}", f"reasons|{group.name}"]
+        for target in group.targets:
+            wanted += [f"state|{group.name}|{target.name}", f"target|{group.name}|{target.name}"]
+    for listener in snapshot.listeners:
+        wanted += [f"listener|{listener.name}", f"flow|{listener.name}|", f"hits|{listener.name}||"]
+        for name in forwards(listener):
+            if name not in groups:
+                continue
+            wanted += [f"flow|{listener.name}|{name}", f"hits|{listener.name}|{name}|"]
+            wanted += [f"hits|{listener.name}|{name}|{target.name}" for target in groups[name].targets]
+    return wanted
+
+
+def forwards(listener: Listener) -> list[str]:
+    """Return the names of the groups that a listener's rules forward to, each once."""
+    names: dict[str, None] = {}
+    for rule in listener.rules:
+        match rule.action:
+            case Forward(groups):
+                names.update(dict.fromkeys(name for name, _ in groups))
+            case Redirect() | FixedResponse():
+                pass
+    return list(names)
+
+
+def assign(wanted: Iterable[str], held: dict[str, int]) -> dict[str, int]:
+    """Return places for all of `wanted`: those of `held` where there are any, else new ones after the last.
+
+    Everything in `held` stays: a series that went away keeps its numbers. Raises NoRoom.
+    """
+    slots = dict(held)
+    ends = {"cells": 0, "group": 0, "state": 0}
+    for key, place in held.items():
+        area, size = _area(key)
+        ends[area] = max(ends[area], place + size)
+    rooms = {"cells": layout.CELLS, "group": layout.MAX_GROUPS, "state": layout.MAX_TARGETS}
+    for key in wanted:
+        if key in slots:
+            continue
+        area, size = _area(key)
+        if ends[area] + size > rooms[area]:
+            raise NoRoom(
+                f"no room on the board for {key!r} (use fewer listeners, target groups or targets, or restart)"
+            )
+        slots[key] = ends[area]
+        ends[area] += size
+    return slots
+
+
+def _area(key: str) -> tuple[str, int]:
+    kind = key.partition("|")[0]
+    return (kind, 1) if kind in ("group", "state") else ("cells", layout.BLOCKS[kind])

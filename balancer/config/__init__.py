@@ -1,0 +1,1 @@
+"""YAML text to faults, or to a snapshot."""

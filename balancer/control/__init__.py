@@ -1,0 +1,1 @@
+"""The one process that knows: configuration, discovery, health, admin."""

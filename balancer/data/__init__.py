@@ -1,0 +1,1 @@
+"""The data path: all that a worker runs."""

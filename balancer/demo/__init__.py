@@ -1,0 +1,1 @@
+"""The whole product on loopback, without Docker, as a story to watch."""

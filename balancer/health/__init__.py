@@ -1,0 +1,1 @@
+"""Is a target well: thresholds, states, ejection. Pure."""

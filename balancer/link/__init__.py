@@ -1,0 +1,1 @@
+"""Processes talking over socket pairs: small messages, descriptors travelling along."""

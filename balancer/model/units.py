@@ -1,0 +1,46 @@
+"""Durations and sizes: how people write them, and back.
+
+Durations: a number and one of `ms s m h d` (no bare numbers). Sizes: a number and one of `B KB KiB MB MiB GB GiB`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|KiB|MB|MiB|GB|GiB)", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
+
+DURATION_PATTERN = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
+SIZE_PATTERN = r"^\d+(\.\d+)? ?(B|KB|KiB|MB|MiB|GB|GiB)$"
+
+
+def parse_duration(text: str) -> float | None:
+    """Return seconds, or None if `text` is not a duration."""
+    match = _DURATION.fullmatch(text)
+    return None if match is None else round(float(match[1]) * _SECONDS[match[2]], 6)
+
+
+def parse_size(text: str) -> int | None:
+    """Return bytes, or None if `text` is not a size."""
+    match = _SIZE.fullmatch(text)
+    return None if match is None else int(float(match[1]) * _BYTES[match[2]])
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest writing of a duration: `250ms`, `2s`, `1m`, `1.5s`."""
+    for unit in ("d", "h", "m"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{int(seconds // _SECONDS[unit])}{unit}"
+    if 0 < seconds < 1:
+        return f"{round(seconds * 1000, 3):g}ms"
+    return f"{round(seconds, 3):g}s"
+
+
+def format_size(count: int) -> str:
+    """Return the shortest exact writing of a size: `8KiB`, `1MiB`, `1000B`."""
+    for unit in ("GiB", "MiB", "KiB"):
+        if count >= _BYTES[unit] and count % _BYTES[unit] == 0:
+            return f"{count // _BYTES[unit]}{unit}"
+    return f"{count}B"

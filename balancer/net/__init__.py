@@ -1,0 +1,1 @@
+"""Reaching and being reached: sockets, dialling, and naming what went wrong."""

@@ -1,0 +1,1 @@
+"""Which target: policies, zones, retries. Pure."""

@@ -1,0 +1,1 @@
+"""Composition: supervisor, control and worker as processes."""

@@ -1,0 +1,1 @@
+"""Which rule: patterns and the router. Pure."""
