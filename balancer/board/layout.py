@@ -11,8 +11,8 @@ are in cells. Its size is fixed and sparse: what is never touched costs nothing.
 Rules
 1. HEAD, GROUPS and STATES are written by control alone; generation is odd while it writes (a sequence lock): a reader
    that meets an odd one, or another one after reading, reads again.
-2. A row is written by the worker of its place alone. Readers add rows up. Counters survive their worker; gauges
-   (`GAUGES` of each block) are zeroed by its successor before it does anything else.
+2. A row is written by the worker of its place alone (the last one by control). Readers add rows up. Counters survive
+   their worker; gauges (`GAUGES` of each block) are zeroed by its successor before it does anything else.
 3. Which block starts at which cell is decided by control (`slots.py`) and travels in the snapshot.
 """
 
@@ -24,7 +24,16 @@ MAGIC = 0x42414C414E434552  # "BALANCER"
 VERSION = 1
 
 # HEAD
-MAGIC_AT, VERSION_AT, GENERATION, CONFIG_VERSION, CONTROL_PID, CONTROL_BEAT = range(6)
+(
+    MAGIC_AT,
+    VERSION_AT,
+    GENERATION,
+    CONFIG_VERSION,
+    CONTROL_PID,
+    CONTROL_BEAT,
+    CONFIG_LOADED,  # ms, wall clock: when the running configuration was taken over
+    CONFIG_HASH,  # the first 64 bits of its hash: a control that starts anew knows its file again
+) = range(8)
 HEAD = 64
 
 # GROUPS: one block a target group
@@ -81,6 +90,12 @@ TARGET_GAUGES = (TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE)
 # reasons: target group; failures by reason code, then retries by reason code
 REASONS_RETRIES = 128
 REASONS_BLOCK = 256
+# What control counts lies in the same cells of a row of its own, the last place: no worker ever has it.
+CONTROL_PLACE = MAX_WORKERS - 1
+# checks: target group × target; probes by result, in the order of `ProbeResult`
+CHECKS_BLOCK = 16
+# failovers: target group; how often a tier lost its traffic
+FAILOVERS_BLOCK = 1
 
 GAUGES: dict[str, tuple[int, ...]] = {
     "listener": LISTENER_GAUGES,
@@ -88,6 +103,8 @@ GAUGES: dict[str, tuple[int, ...]] = {
     "hits": (),
     "target": TARGET_GAUGES,
     "reasons": (),
+    "checks": (),
+    "failovers": (),
 }
 BLOCKS: dict[str, int] = {
     "listener": LISTENER_BLOCK,
@@ -95,4 +112,6 @@ BLOCKS: dict[str, int] = {
     "hits": HITS_BLOCK,
     "target": TARGET_BLOCK,
     "reasons": REASONS_BLOCK,
+    "checks": CHECKS_BLOCK,
+    "failovers": FAILOVERS_BLOCK,
 }

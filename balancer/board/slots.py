@@ -1,8 +1,9 @@
 """Which series lies where: names → places on the board, kept for ever once given, so that no reload moves a counter.
 
 Keys are text, joined by "|" (no name may hold it): `listener|web`, `flow|web|demo`, `hits|web|demo|a1`,
-`target|demo|a1`, `reasons|demo` are blocks in every worker's row; `group|demo` and `state|demo|a1` are blocks that
-control writes. A request without a target counts under the empty names: `hits|web||`, `flow|web|`, `reasons|`.
+`target|demo|a1`, `reasons|demo` are blocks in every worker's row, `checks|demo|a1` and `failovers|demo` in control's;
+`group|demo` and `state|demo|a1` are blocks that control writes. A request without a target counts under the empty
+names: `hits|web||`, `flow|web|`, `reasons|`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ def keys(snapshot: Snapshot) -> list[str]:
     groups = {group.name: group for group in snapshot.target_groups}
     wanted = ["reasons|"]
     for group in snapshot.target_groups:
-        wanted += [f"group|{group.name}", f"reasons|{group.name}"]
+        wanted += [f"group|{group.name}", f"reasons|{group.name}", f"failovers|{group.name}"]
         for target in group.targets:
-            wanted += [f"state|{group.name}|{target.name}", f"target|{group.name}|{target.name}"]
+            wanted += [f"{kind}|{group.name}|{target.name}" for kind in ("state", "target", "checks")]
     for listener in snapshot.listeners:
         wanted += [f"listener|{listener.name}", f"flow|{listener.name}|", f"hits|{listener.name}||"]
         for name in forwards(listener):

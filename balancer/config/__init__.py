@@ -1,1 +1,1 @@
-"""YAML text to faults, or to a snapshot."""
+"""YAML text → faults, or a Snapshot; pydantic lives here, at the edge, and nowhere else."""

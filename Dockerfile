@@ -1,0 +1,44 @@
+# The balancer's image: a virtual environment made from hash-pinned wheels, copied into a clean base.
+#
+#   docker build -t balancer .
+#   docker run --rm -p 8080:8080 -v "$PWD/config:/etc/balancer:ro" balancer
+#
+# Pip's own settings (a mirror, a proxy) are taken from the base image or from the engine's proxy settings.
+ARG BASE_IMAGE=python:3.13-slim
+
+FROM ${BASE_IMAGE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# Dependencies first: they change seldom, and this layer is then reused. Pip stays outside the environment that is shipped.
+COPY requirements-run.lock requirements-build.lock ./
+RUN python -m venv --without-pip /opt/venv \
+ && python -m venv --without-pip /opt/build \
+ && python -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: -r requirements-run.lock \
+ && python -m pip --python /opt/build/bin/python install --require-hashes --only-binary :all: -r requirements-build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY balancer balancer
+RUN python -m pip --python /opt/build/bin/python wheel --no-deps --no-index --no-build-isolation --wheel-dir /dist . \
+ && python -m pip --python /opt/venv/bin/python install --no-deps --no-index /dist/*.whl
+
+FROM ${BASE_IMAGE}
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="balancer" \
+      org.opencontainers.image.description="A self-hosted reverse-proxy load balancer with zones, health checks and reasons" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# Byte code was compiled when the wheels were installed; the root file system may be read-only from here on.
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONFAULTHANDLER=1
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /
+USER 10001:10001
+EXPOSE 8080 9900
+STOPSIGNAL SIGTERM
+# Standard library only, so a check costs little. No start interval: engines before 25 refuse it.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["balancer", "health"]
+ENTRYPOINT ["balancer"]
+CMD ["run", "/etc/balancer"]

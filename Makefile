@@ -1,0 +1,75 @@
+# make demo     the main job on this machine, without Docker
+# make test     everything that must hold: lint, types, imports, and every test
+# make lint     style, types and the direction of imports
+# make bench    requests/s and CPU beside nginx and HAProxy
+# make soak     the long runs
+# make lock     the lock files anew from pyproject.toml (make lock UPGRADE=1: with newer versions)
+# make clean    remove everything that make made
+#
+# Each sets up .venv by itself; needed are Python >= 3.11 with venv, and make. Docker tests are skipped, with the reason,
+# where no Docker answers.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+# A test run must not find a proxy or an admin address in the environment of the one who runs it.
+PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pytest
+
+# Compose, system and lint each want the machine for themselves.
+.NOTPARALLEL:
+.PHONY: help demo test test-fast test-system test-compose lint format bench soak lock clean
+
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
+$(READY): requirements.lock .ci/venv
+	@sh .ci/venv
+
+demo: $(READY)
+	$(BIN)/balancer demo
+
+test: lint test-fast test-system test-compose
+
+# Tests that may run side by side.
+test-fast: $(READY)
+	$(PYTEST) -n 2 --dist loadfile tests --ignore tests/system --ignore tests/compose
+
+# Whole process trees under load and faults.
+test-system: $(READY)
+	$(PYTEST) -m "not soak" tests/system
+
+# The compose file as it stands.
+test-compose: $(READY)
+	$(PYTEST) tests/compose
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'
+
+format: $(READY)
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m ruff check --fix .
+
+bench: $(READY)
+	$(BIN)/python bench/run.py
+
+soak: $(READY)
+	$(PYTEST) -m soak tests/system
+
+# No lock names a host. The three small ones are held to the versions of the big one.
+LOCK := pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
+UV := $(shell command -v uv || echo $(BIN)/uv)
+
+lock: $(READY)
+	@test -x "$(UV)" || $(BIN)/python -m pip install --quiet uv
+	$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) --extra dev pyproject.toml -o requirements.lock
+	$(UV) $(LOCK) --upgrade -c requirements.lock pyproject.toml -o requirements-run.lock
+	echo 'hatchling>=1.25' | $(UV) $(LOCK) $(if $(UPGRADE),--upgrade) -c requirements.lock - -o requirements-build.lock
+	printf 'aiohttp\nuvloop\n' | $(UV) $(LOCK) --upgrade -c requirements.lock - -o backends/requirements.lock
+	@! grep -n '://' requirements*.lock backends/requirements.lock
+
+clean:
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""How a command speaks to the balancer that runs: its admin API, with the standard library alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from balancer.cli.faults import InputFault
+
+DEFAULT = "http://127.0.0.1:9900"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def admin_option(command: _Command) -> _Command:
+    """Give a command `--admin`, else `BALANCER_ADMIN`, else the default."""
+    return click.option(
+        "--admin",
+        metavar="URL",
+        envvar="BALANCER_ADMIN",
+        default=DEFAULT,
+        show_default=True,
+        show_envvar=True,
+        help="The admin server of the balancer that runs.",
+    )(command)
+
+
+def ask(admin: str, path: str, *, method: str = "GET", timeout: float = 5.0) -> tuple[int, dict[str, Any]]:
+    """Return status and JSON of an answer, problems (4xx, 5xx) included. Raises InputFault when there is none.
+
+    A token is taken from `BALANCER_ADMIN_TOKEN`.
+    """
+    import json
+    import os
+    import urllib.error
+    import urllib.request
+
+    if not admin.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{admin!r} is not a URL (write {DEFAULT})", param_hint="--admin")
+    url = admin.rstrip("/") + path
+    token = os.environ.get("BALANCER_ADMIN_TOKEN", "")
+    headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - the scheme was checked
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
+            return answer.status, _document(url, json.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        if error.code == 401:
+            raise InputFault(f"{url}: the token is missing or wrong (set BALANCER_ADMIN_TOKEN)") from error
+        try:
+            return error.code, _document(url, json.loads(error.read()))
+        except ValueError:
+            raise InputFault(f"{url} answers {error.code} (is this the admin address?)") from error
+    except OSError as error:
+        said = str(getattr(error, "reason", None) or error).lower()
+        raise InputFault(
+            f"nothing answers at {url}: {said} (start it: balancer run, or name it with --admin)"
+        ) from error
+    except ValueError as error:
+        raise InputFault(f"{url} answers something else than JSON (is this the admin address?)") from error
+
+
+def _document(url: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputFault(f"{url} answers something unexpected (is this the admin address?)")
+    return value

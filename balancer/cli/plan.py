@@ -1,0 +1,120 @@
+"""`balancer plan`: what a reload with this configuration would change in the balancer that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from balancer.config.plan import Change
+    from balancer.model.snapshot import Snapshot
+
+_TIMEOUT = 5.0  # seconds
+_SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+@click.command("plan")
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every change.")
+@click.option(
+    "--admin",
+    metavar="URL",
+    envvar="BALANCER_ADMIN",
+    default="http://127.0.0.1:9900",
+    show_default=True,
+    show_envvar=True,
+    help="The admin server of the balancer that runs.",
+)
+def plan(config: Path, as_json: bool, admin: str) -> None:
+    """Show the difference between CONFIG and what runs, object by object, and what each change costs.
+
+    \b
+    Examples:
+      balancer plan config/
+      balancer plan --admin http://127.0.0.1:9901 balancer.yaml
+      balancer plan --json config/ | jq '.changes[] | select(.restart)'
+
+    \b
+    Exit codes:
+      0  the plan is shown, whether or not there are changes
+      1  CONFIG has faults, or nothing answers at the admin URL
+      2  wrong usage
+    """
+    import os
+
+    from balancer.cli.check import report
+    from balancer.config.load import load
+    from balancer.config.plan import diff
+
+    loaded = load(config, os.environ)
+    report(loaded)
+    if loaded.snapshot is None:
+        raise click.exceptions.Exit(1)
+    running = _running(admin)
+    changes = diff(running, loaded.snapshot)
+    if as_json:
+        click.echo(_document(config, admin, changes))
+    else:
+        click.echo(_text(config, admin, changes))
+
+
+def _running(admin: str) -> Snapshot:
+    """Return the configuration that runs; say what is wrong and exit with 1 if there is none to be had."""
+    import json
+    import os
+    import urllib.error
+    import urllib.request
+
+    from balancer.model.codec import decode
+
+    url = f"{admin.rstrip('/')}/api/v1/config"
+    if not url.startswith(("http://", "https://")):
+        raise click.BadParameter(f"'{admin}' is not a URL (write http://127.0.0.1:9900)", param_hint="--admin")
+    token = os.environ.get("BALANCER_ADMIN_TOKEN", "")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme was checked
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
+            document: dict[str, Any] = json.load(answer)
+        return decode(json.dumps(document["snapshot"]).encode())
+    except urllib.error.HTTPError as error:
+        remedy = "set BALANCER_ADMIN_TOKEN" if error.code in (401, 403) else "is this the admin address?"
+        _fail(f"{url} answers {error.code} ({remedy})")
+    except OSError as error:
+        said = getattr(error, "reason", error)
+        _fail(f"nothing answers at {url}: {str(said).lower()} (start it: balancer run, or name it with --admin)")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _fail(f"{url} answers something else than a configuration: {error} (is this the same version?)")
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    raise click.exceptions.Exit(1)
+
+
+def _text(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
+    if not changes:
+        return f"{config}: no change against {admin}"
+    lines = []
+    for change in changes:
+        lines.append(f"{_SIGNS[change.kind]} {change.kind} {change.object} {change.path}: {change.cost}")
+        lines += [f"    {field.name}: {field.old} → {field.new}" for field in change.fields]
+    counts = {kind: sum(change.kind == kind for change in changes) for kind in _SIGNS}
+    summary = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    restart = "; a reload would refuse this, restart instead" if any(change.restart for change in changes) else ""
+    return "\n".join([*lines, f"{config}: {summary} against {admin}{restart}"])
+
+
+def _document(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
+    import dataclasses
+    import json
+
+    document = {
+        "config": str(config),
+        "admin": admin,
+        "restart": any(change.restart for change in changes),
+        "changes": [dataclasses.asdict(change) for change in changes],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)

@@ -1,0 +1,157 @@
+"""`balancer status`: what runs, as a table that a person can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from balancer.cli.admin import admin_option, ask
+from balancer.cli.faults import InputFault
+
+Row = tuple[str, ...]
+_COLOURS = {"healthy": "green", "unhealthy": "red", "ejected": "yellow", "draining": "yellow"}
+_TARGETS = ("TARGET", "ADDRESS", "ZONE", "STATE", "SINCE", "REASON", "ACTIVE", "WEIGHT")
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of /api/v1/status as one JSON document.")
+@admin_option
+def status(as_json: bool, admin: str) -> None:
+    """Show what runs: listeners, target groups with their zones and targets, workers, the last reload.
+
+    \b
+    Examples:
+      balancer status
+      balancer status --admin http://127.0.0.1:9901
+      balancer status --json | jq '.target_groups[].targets[] | select(.state != "healthy")'
+
+    \b
+    Exit codes:
+      0  it was shown
+      1  nothing answers at the admin URL
+      2  wrong usage
+    """
+    import json
+    import sys
+
+    code, document = ask(admin, "/api/v1/status")
+    if code != 200:
+        raise InputFault(f"{admin}: {document.get('detail', code)}")
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    elif sys.stdout.isatty():
+        _show(document)
+    else:
+        click.echo(text(document, datetime.now(UTC)), nl=False)
+
+
+def text(document: dict[str, Any], now: datetime) -> str:
+    """Return the status as plain text: aligned columns, no colour."""
+    lines = [*summary(document, now), "", *_aligned(("LISTENER", "PROTOCOL", "ADDRESS"), listeners(document))]
+    for group in document["target_groups"]:
+        lines += ["", heading(group), *zones(group), *_aligned(_TARGETS, targets(group, now))]
+    return "\n".join(lines) + "\n"
+
+
+def summary(document: dict[str, Any], now: datetime) -> list[str]:
+    """Return the lines on the program: its version and configuration, its workers, what went wrong last."""
+    config, workers = document["config"], document["workers"]
+    alive = sum(worker["pid"] != 0 for worker in workers)
+    restarts = sum(worker["restarts"] for worker in workers)
+    told = f"{alive} of {len(workers)} workers" + (f", {restarts} restarts" if restarts else "")
+    lines = [
+        f"balancer {document['version']}, {told}",
+        f"configuration version {config['version']}, loaded {ago(config['loaded_at'], now)}",
+    ]
+    last = config["last_reload"]
+    if not last["success"]:
+        lines.append(f"the last reload, {ago(last['at'], now)}, was rejected; the configuration above still runs:")
+        lines += [
+            f"  {one['file']}:{one['line']}:{one['column']}: {_path(one)}{one['message']}" for one in last["faults"]
+        ]
+    return lines
+
+
+def listeners(document: dict[str, Any]) -> list[Row]:
+    """Return the rows of the listeners."""
+    return [(one["name"], one["protocol"], one["address"]) for one in document["listeners"]]
+
+
+def heading(group: dict[str, Any]) -> str:
+    """Return the line that stands over a target group."""
+    healthy = sum(one["state"] == "healthy" for one in group["targets"])
+    panic = ", PANIC: unhealthy targets serve too" if group["panic"] else ""
+    return f"{group['name']}: {group['policy']}, {healthy} of {len(group['targets'])} targets healthy{panic}"
+
+
+def zones(group: dict[str, Any]) -> list[str]:
+    """Return the line of a group's zones."""
+    told = [f"{zone['name']} {zone['healthy']}/{zone['total']} {zone['share']:g}%" for zone in group["zones"]]
+    return [f"zones: {', '.join(told)}"] if told else []
+
+
+def targets(group: dict[str, Any], now: datetime) -> list[Row]:
+    """Return the rows of a group's targets."""
+    return [
+        (
+            one["name"],
+            one["address"],
+            one["zone"],
+            one["state"],
+            ago(one["since"], now),
+            f"{one['reason']} ({one['detail']})" if one.get("detail") else one["reason"],
+            str(one["active_requests"]),
+            str(one["weight"]),
+        )
+        for one in group["targets"]
+    ]
+
+
+def ago(moment: str | None, now: datetime) -> str:
+    """Return how long ago a moment (RFC 3339) was, in its largest unit: `12s ago`."""
+    if moment is None:
+        return "never"
+    seconds = max(0, int((now - datetime.fromisoformat(moment.replace("Z", "+00:00"))).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size}{unit} ago"
+    return f"{seconds}s ago"
+
+
+def _path(fault: dict[str, Any]) -> str:
+    return f"{fault['path']}: " if fault["path"] else ""
+
+
+def _aligned(columns: Row, rows: Sequence[Row]) -> list[str]:
+    table = [columns, *rows]
+    widths = [max(len(row[index]) for row in table) for index in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in table]
+
+
+def _show(document: dict[str, Any]) -> None:
+    """Print the status on a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    now = datetime.now(UTC)
+    for line in summary(document, now):
+        console.print(escape(line))
+    for name, protocol, address in listeners(document):
+        console.print(f"listener {escape(name)}: {protocol} on {escape(address)}")
+    for group in document["target_groups"]:
+        table = Table(title=escape(heading(group)), title_justify="left", caption=escape(", ".join(zones(group))))
+        table.caption_justify = "left"
+        for column in _TARGETS:
+            table.add_column(column.lower(), justify="right" if column in ("ACTIVE", "WEIGHT") else "left")
+        for row in targets(group, now):
+            cells = [escape(cell) for cell in row]
+            colour = _COLOURS.get(row[3])
+            cells[3] = f"[{colour}]{cells[3]}[/]" if colour else cells[3]
+            table.add_row(*cells)
+        console.print()
+        console.print(table)

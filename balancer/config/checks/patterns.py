@@ -1,0 +1,22 @@
+"""Regular expressions that are refused: a hostile path must not stall a worker."""
+
+from __future__ import annotations
+
+from balancer.config.fields import shown
+from balancer.routing.backtracking import regex_fault
+
+_REMEDIES = {
+    "it repeats a repetition": "write one repeat, such as [a-z/]+",
+    "it repeats alternatives that can begin alike": "write one set of characters, such as [a-z]+",
+    "its repeats can share out a text in too many ways": "write [^/]* for what stands between slashes",
+    "it refers back to a group": "write out what is to be matched twice",
+    "it looks behind": "match from the start instead",
+}
+
+
+def refusal(written: str) -> tuple[str, str] | None:
+    """Return what is wrong with `~regex` and what to write instead, or None if it may be used."""
+    fault = regex_fault(written[1:])
+    if fault is None:
+        return None
+    return f"{shown(written)} cannot be used: {fault}", _REMEDIES.get(fault, "mend the pattern, or write a plain path")

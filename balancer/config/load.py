@@ -1,0 +1,73 @@
+"""The one way in: a path and an environment → a Snapshot, or every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from balancer.config import processors, source
+from balancer.config.check import check
+from balancer.config.compile import compile_snapshot
+from balancer.config.fault import Fault, Finding, Place, Severity, ordered
+from balancer.config.validate import validate
+from balancer.model.snapshot import Snapshot
+
+_FIXED = ("workers", "admin.address")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """`snapshot` is None exactly if there are `faults`. `files`: everything that was read, to be watched.
+
+    `places`: where `workers` and `admin.address` stand, which a reload cannot change (`plan.restart_faults`).
+    """
+
+    snapshot: Snapshot | None
+    faults: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
+    files: tuple[Path, ...]
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+
+def load(
+    path: Path,
+    environment: Mapping[str, str],
+    *,
+    cpus: Callable[[], int] = processors.cpus,
+    nofile: int | None = None,
+) -> Loaded:
+    """Read, check and compile a file or a folder. Never raises on input.
+
+    `environment` is what `${NAME}` sees; `nofile` the number of descriptors a process may have, None if unknown.
+    """
+    read = source.read(path, environment)
+    told = list(read.faults)
+    files = list(read.files)
+    snapshot: Snapshot | None = None
+    if read.tree is not None:
+        validated = validate(read.tree.data)
+        findings = [*read.findings, *validated.findings, *check(read.tree, validated, nofile)]
+        token = ""
+        configuration = validated.configuration
+        if configuration is not None:
+            token = configuration.admin.token
+            if configuration.admin.token_file:
+                secret = Path(configuration.admin.token_file)
+                files.append(secret)
+                try:
+                    token = source.secret(secret)
+                except (OSError, ValueError) as error:
+                    findings.append(_unreadable(secret, error))
+        told += [read.tree.fault(finding) for finding in findings]
+        if configuration is not None and not any(fault.severity is Severity.ERROR for fault in told):
+            snapshot = compile_snapshot(configuration, token, cpus)
+    faults = ordered(fault for fault in told if fault.severity is Severity.ERROR)
+    warnings = ordered(fault for fault in told if fault.severity is Severity.WARNING)
+    places = {} if read.tree is None else {key: read.tree.place(tuple(key.split("."))) for key in _FIXED}
+    return Loaded(snapshot, faults, warnings, tuple(dict.fromkeys(files)), places)
+
+
+def _unreadable(secret: Path, error: Exception) -> Finding:
+    said = (error.strerror or "error").lower() if isinstance(error, OSError) else str(error)
+    return Finding(("admin", "token_file"), f"{secret} cannot be read: {said}", "mount the file, or write token")

@@ -1,0 +1,60 @@
+"""openapi: the OpenAPI 3.1 document of the admin API, made of the routes and the schemas. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from balancer.control.admin.problems import MEDIA
+from balancer.control.admin.routes import JSON, Route
+from balancer.control.admin.schemas import SCHEMAS
+
+_PARAMETER = re.compile(r"{(\w+)}")
+_EVERYWHERE = (
+    (401, "the token is missing or wrong"),
+    (403, "the Host or Origin of the request leads elsewhere"),
+)
+
+
+def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
+    """Return the document."""
+    paths: dict[str, Any] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "balancer admin API",
+            "version": version,
+            "summary": "What runs, how it is, and taking over another configuration",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{}, {"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": SCHEMAS,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    schema: dict[str, Any] = {"$ref": f"#/components/schemas/{route.schema}"} if route.schema else {}
+    if route.media != JSON:
+        schema = {"type": "string"}
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": route.summary,
+        "responses": {"200": {"description": "as asked", "content": {route.media: {"schema": schema}}}},
+    }
+    parameters = _PARAMETER.findall(route.path)
+    if parameters:
+        operation["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters
+        ]
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for status, why in (*route.statuses, *_EVERYWHERE):
+        operation["responses"][str(status)] = {"description": why, "content": {MEDIA: problem}}
+    return operation

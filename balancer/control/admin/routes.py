@@ -1,0 +1,54 @@
+"""routes: the one table of what the admin server answers; router, OpenAPI document and tests read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+JSON, TEXT, HTML = "application/json", "text/plain", "text/html"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `schema` names its answer in `schemas`; `statuses`: what else it may answer, with why."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    media: str = JSON
+    schema: str = ""
+    statuses: tuple[tuple[int, str], ...] = ()
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/", "page", "The state of things as a page for people", HTML),
+    Route("GET", "/metrics", "metrics", "Every metric, for Prometheus (text or OpenMetrics, by Accept)", TEXT),
+    Route("GET", "/healthz", "healthz", "Whether the control process lives", TEXT),
+    Route(
+        "GET",
+        "/readyz",
+        "readyz",
+        "Whether every listener is served and the targets were checked",
+        TEXT,
+        statuses=((503, "not ready, or stopping; the body says why"),),
+    ),
+    Route("GET", "/api/v1/status", "status", "What runs: workers, listeners, target groups, targets", schema="Status"),
+    Route(
+        "GET",
+        "/api/v1/target_groups/{group}/targets/{target}",
+        "target",
+        "One target with its last 20 probes, newest first",
+        schema="TargetDetail",
+        statuses=((404, "there is no such target"),),
+    ),
+    Route("GET", "/api/v1/config", "config", "The configuration that runs, secrets masked", schema="Config"),
+    Route(
+        "POST",
+        "/api/v1/reload",
+        "reload",
+        "Read the configuration anew and apply it, or say what is wrong with it",
+        schema="Outcome",
+        statuses=((422, "the configuration has faults; nothing has changed"), (503, "the balancer is stopping")),
+    ),
+    Route("GET", "/api/v1/openapi.json", "openapi", "This description"),
+)

@@ -1,0 +1,92 @@
+"""schemas: the shapes of the admin API's answers as JSON Schema, for the OpenAPI document and its tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def _object(**properties: Schema) -> Schema:
+    return {"type": "object", "required": sorted(properties), "properties": properties}
+
+
+def _list(name: str) -> Schema:
+    return {"type": "array", "items": _ref(name)}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_NUMBER: Schema = {"type": "number", "minimum": 0}
+_TRUTH: Schema = {"type": "boolean"}
+_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+_PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the group's traffic"}
+_STATE: Schema = {"enum": ["unknown", "healthy", "unhealthy", "ejected", "draining", "disabled"]}
+_EVIDENCE: Schema = {"enum": ["none", "soft", "hard"]}
+
+_TARGET: dict[str, Schema] = {
+    "name": _TEXT,
+    "address": _TEXT,
+    "ip": {"type": "string", "description": "the address that is dialled; empty while its name does not resolve"},
+    "zone": _TEXT,
+    "weight": _COUNT,
+    "effective_weight": {"type": "number", "description": "the weight, less while it starts slowly"},
+    "state": _STATE,
+    "since": _TIME,
+    "reason": _TEXT,
+    "detail": _TEXT,
+    "evidence": _EVIDENCE,
+    "active_requests": _COUNT,
+}
+
+SCHEMAS: dict[str, Schema] = {
+    "Status": _object(
+        version=_TEXT,
+        config=_object(version=_COUNT, revision=_COUNT, hash=_TEXT, loaded_at=_TIME, last_reload=_ref("LastReload")),
+        control=_object(pid=_COUNT, started_at=_TIME),
+        workers=_list("Worker"),
+        listeners={"type": "array", "items": _object(name=_TEXT, protocol=_TEXT, address=_TEXT)},
+        target_groups=_list("TargetGroup"),
+    ),
+    "LastReload": _object(success=_TRUTH, at=_TIME, faults=_list("Fault")),
+    "Fault": _object(file=_TEXT, line=_COUNT, column=_COUNT, path=_TEXT, message=_TEXT),
+    "Worker": _object(
+        place=_COUNT,
+        pid={"type": "integer", "minimum": 0, "description": "0 while the place is empty"},
+        started_at=_TIME,
+        restarts=_COUNT,
+        revision=_COUNT,
+        active_requests=_COUNT,
+        connections=_COUNT,
+    ),
+    "TargetGroup": _object(
+        name=_TEXT,
+        policy=_TEXT,
+        panic=_TRUTH,
+        zones={"type": "array", "items": _object(name=_TEXT, healthy=_COUNT, total=_COUNT, share=_PERCENT)},
+        tiers={"type": "array", "items": _object(zones={"type": "array", "items": _TEXT}, share=_PERCENT)},
+        targets=_list("Target"),
+    ),
+    "Target": _object(**_TARGET),
+    "TargetDetail": _object(target_group=_TEXT, **_TARGET, probes=_list("Probe")),
+    "Probe": _object(at=_TIME, result=_TEXT, detail=_TEXT, duration_ms=_NUMBER, body=_TEXT),
+    "Config": _object(snapshot={"type": "object"}, version=_COUNT, hash=_TEXT, loaded_at=_TIME),
+    "Outcome": _object(success=_TRUTH, version=_COUNT, changes=_list("Change"), faults=_list("Fault")),
+    "Change": _object(
+        kind={"enum": ["added", "removed", "changed"]},
+        object=_TEXT,
+        path=_TEXT,
+        cost=_TEXT,
+        fields={"type": "array", "items": _object(name=_TEXT, old=_TEXT, new=_TEXT)},
+    ),
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457 problem details",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {"type": _TEXT, "title": _TEXT, "status": _COUNT, "detail": _TEXT, "faults": _list("Fault")},
+    },
+}

@@ -1,0 +1,160 @@
+"""server: the admin server itself: guard, routes, problems."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from balancer import __version__
+from balancer.control import log, metrics
+from balancer.control.admin import guard, openapi, page, problems, views
+from balancer.control.admin.routes import HTML, JSON, ROUTES
+from balancer.control.look import picture
+from balancer.control.loop import Control
+from balancer.control.picture import Picture
+from balancer.control.readiness import Readiness
+from balancer.control.reload import Reload
+from balancer.control.stats import Stats
+from balancer.model.snapshot import Admin
+
+MOST = 64 * 1024  # bytes of a request's body
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+_Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AdminServer:
+    """Answers the routes of `ROUTES`: the method of each route's name."""
+
+    def __init__(self, control: Control, reload: Reload, readiness: Readiness) -> None:
+        self._control = control
+        self._reload = reload
+        self._readiness = readiness
+        self._runner: web.AppRunner | None = None
+        self._host_name = socket.gethostname()
+        self._admin = Admin()
+
+    async def start(self, admin: Admin) -> str:
+        """Listen on the admin address; return its URL. Raises OSError. A reload may change the other settings."""
+        self._admin = admin
+        app = web.Application(middlewares=[self._guarded], client_max_size=MOST)
+        for route in ROUTES:
+            app.router.add_route(route.method, route.path, getattr(self, route.name))
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        await runner.setup()
+        host, _, port = admin.address.rpartition(":")
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        return url(str(runner.addresses[0][0]), int(runner.addresses[0][1]))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # Every request
+
+    @web.middleware
+    async def _guarded(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
+        answer = self._refusal(request)
+        if answer is None:
+            try:
+                answer = await handler(request)
+            except web.HTTPException as error:
+                kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+                detail = f"{request.method} {request.path} is not answered here" if error.status < 500 else error.reason
+                answer = problems.answer(error.status, detail, kept)
+            except Exception:
+                log.LOG.exception("the admin server failed on %s %s", request.method, request.path)
+                answer = problems.answer(500, "a fault of the balancer itself; its log says more")
+        answer.headers.update(_HEADERS)
+        return answer
+
+    def _refusal(self, request: web.Request) -> web.StreamResponse | None:
+        admin = self._control.base.admin if self._control.base is not None else self._admin
+        allowed = guard.allowed_hosts(admin, self._host_name)
+        name = request.transport.get_extra_info("sockname") if request.transport is not None else None
+        local = str(name[0]) if name else ""
+        if guard.host_refused(request.headers.get("Host"), allowed, local):
+            return problems.answer(403, "this Host does not lead here (add it to admin.hosts)")
+        if guard.origin_refused(request.method, request.headers, allowed, local):
+            return problems.answer(403, "this request was sent by a page of another site")
+        if guard.token_refused(admin, request.path, request.headers.get("Authorization")):
+            bearer = {"WWW-Authenticate": 'Bearer realm="balancer"'}
+            return problems.answer(401, "send the token of admin.token as Authorization: Bearer …", bearer)
+        return None
+
+    def _look(self) -> tuple[Picture, Stats]:
+        stats = self._control.stats()
+        return picture(self._control, self._reload), stats or Stats(self._control.board, {}, 0)
+
+    # The routes
+
+    async def page(self, _request: web.Request) -> web.Response:
+        return web.Response(text=page.page(views.status(*self._look())), content_type=HTML)
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        seen, stats = self._look()
+        body, content_type = await asyncio.to_thread(metrics.render, seen, stats, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        why = self._readiness.reasons()
+        if why and request.headers.get("Accept", "").startswith("text/plain"):
+            return web.Response(status=503, text="; ".join(why) + "\n")
+        if why:
+            return problems.answer(503, "; ".join(why), reasons=why)
+        return web.Response(text="ready\n")
+
+    async def status(self, _request: web.Request) -> web.Response:
+        return _json(views.status(*self._look()))
+
+    async def target(self, request: web.Request) -> web.Response:
+        group, name = request.match_info["group"], request.match_info["target"]
+        found = views.target(*self._look(), group, name)
+        if found is None:
+            return problems.answer(404, f"there is no target {name!r} in a target group {group!r}")
+        return _json(found)
+
+    async def config(self, _request: web.Request) -> web.Response:
+        return _json(views.config(self._look()[0]))
+
+    async def reload(self, _request: web.Request) -> web.Response:
+        if self._control.stopping:
+            return problems.answer(503, "the balancer is stopping")
+        outcome = await self._reload.apply("admin")
+        if not outcome.success:
+            count = len(outcome.faults)
+            detail = f"the configuration has {count} fault{'' if count == 1 else 's'}; nothing has changed"
+            return problems.answer(422, detail, **views.outcome(outcome))
+        return _json(views.outcome(outcome))
+
+    async def openapi(self, _request: web.Request) -> web.Response:
+        return _json(openapi.document(ROUTES, __version__))
+
+
+def url(host: str, port: int) -> str:
+    """Return the URL under which an address is reached from this machine: one that means all is shown as loopback."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _json(document: dict[str, Any]) -> web.Response:
+    return web.Response(text=json.dumps(document, ensure_ascii=False) + "\n", content_type=JSON)

@@ -1,0 +1,1 @@
+"""Discovery: which addresses a name has now, and which targets that makes."""

@@ -1,0 +1,270 @@
+"""ledger: what is true of each target, and what follows when something happens to it. Pure: time is told.
+
+Rules
+1. Only `apply` and `adopt` change a state, and only by `health.machine.step`.
+2. A target that keeps name and address keeps state and history over any number of snapshots; with another check it
+   keeps its state and counts anew; at another address it is a new target.
+3. What vanished from discovery is draining for its connections and counted as missing for its zone: for a minute, or
+   until another address takes its part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from balancer.control.discovery.merge import source
+from balancer.control.facts import (
+    Changed,
+    Effect,
+    Event,
+    Finished,
+    Instant,
+    Key,
+    Probe,
+    Probed,
+    Reported,
+    Shifted,
+    Ticked,
+    Vetoed,
+)
+from balancer.control.missing import Missing
+from balancer.control.record import Record
+from balancer.health.ejection import Ejector
+from balancer.health.machine import Event as Step
+from balancer.health.machine import step
+from balancer.model.names import Evidence, ProbeResult, State
+from balancer.model.snapshot import Passive, Snapshot, Target, TargetGroup
+from balancer.picking.zones import Standing, assess
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What another control process knew of a target, read from the board."""
+
+    state: State
+    evidence: Evidence
+    since: Instant
+
+
+class Ledger:
+    """All targets of the published snapshot. Keys are (target group, target)."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        """`random` returns 0 ≤ x < 1."""
+        self._random = random
+        self._ejectors: dict[str, tuple[Passive, Ejector]] = {}
+        self.records: dict[Key, Record] = {}
+        self.groups: dict[str, TargetGroup] = {}
+        self._missing = Missing()
+
+    def group(self, name: str) -> list[Record]:
+        """Return the records of a group, in the order of its targets."""
+        group = self.groups.get(name)
+        return [self.records[name, target.name] for target in group.targets] if group is not None else []
+
+    # A snapshot
+
+    def adopt(
+        self,
+        snapshot: Snapshot,
+        leaving: Mapping[Key, float],
+        now: Instant,
+        kept: Mapping[Key, Kept] | None = None,
+    ) -> list[Effect]:
+        """Take over the targets of a snapshot; return what changes by that.
+
+        `leaving`: who is draining, until when. `kept`: what was known before this process began.
+        """
+        effects: list[Effect] = []
+        records: dict[Key, Record] = {}
+        self._note_missing(snapshot, leaving, now)
+        for group in snapshot.target_groups:
+            others_serve = any(r.state is State.HEALTHY for r in self.group(group.name))
+            for target in group.targets:
+                key = (group.name, target.name)
+                record = self.records.get(key)
+                if record is not None and (record.target.ip, record.target.port) != (target.ip, target.port):
+                    record = None
+                if record is None:
+                    record = self._new(group, target, now, (kept or {}).get(key), others_serve)
+                    if key not in leaving:
+                        self._missing.found(group.name, target)
+                else:
+                    record.take_over(group, target)
+                records[key] = record
+        self.records, self.groups = records, {group.name: group for group in snapshot.target_groups}
+        for name in [name for name in self._ejectors if name not in self.groups]:
+            del self._ejectors[name]
+        for key, record in records.items():
+            effects += self._turn(record, leaving.get(key), now)
+            effects += self._keep_ejected(record, now)
+        return effects
+
+    def _note_missing(self, snapshot: Snapshot, leaving: Mapping[Key, float], now: Instant) -> None:
+        """Count those that a name does not lead to any more; who was taken out of the configuration left on purpose."""
+        groups = {group.name: group for group in snapshot.target_groups}
+        for (name, target), record in self.records.items():
+            group = groups.get(name)
+            if group is None:
+                self._missing.forget(name)
+            elif record.state is not State.DRAINING and source(target) in {entry.dns for entry in group.discover}:
+                gone = all(one.name != target for one in group.targets)
+                if gone or (name, target) in leaving:
+                    self._missing.lost(name, record.target, now.monotonic)
+
+    def _new(self, group: TargetGroup, target: Target, now: Instant, kept: Kept | None, others_serve: bool) -> Record:
+        record = Record(group, target, now)
+        if kept is not None:
+            record.state, record.evidence, record.since = kept.state, kept.evidence, kept.since
+            record.reason = "restored"
+        elif group.health_check is None:
+            record.state, record.reason = State.HEALTHY, "checks_off"
+        else:
+            record.reason = "not_checked"
+        record.joined_late = kept is None and others_serve
+        return record
+
+    def _turn(self, record: Record, until: float | None, now: Instant) -> list[Effect]:
+        """Begin or end a drain, and settle what needs no probe."""
+        if until is not None:
+            record.leaving_until = until
+            if record.state is not State.DRAINING:
+                return self._change(record, Step.DRAIN, now, record.evidence, "leaving")
+            return []
+        record.leaving_until = None
+        effects: list[Effect] = []
+        if record.state is State.DRAINING:
+            self._missing.found(record.group.name, record.target)
+            effects += self._change(record, Step.ENABLE, now, Evidence.NONE, "returned")
+        if record.check is None and record.state in (State.UNKNOWN, State.UNHEALTHY):
+            effects += self._change(record, Step.PASSED, now, Evidence.NONE, "checks_off")
+        if not record.target.ip and record.state not in (State.UNHEALTHY, State.DRAINING, State.DISABLED):
+            reason = ProbeResult.NAME_NOT_FOUND.value
+            effects += self._change(record, Step.FAILED, now, Evidence.HARD, reason)
+        return effects
+
+    def _keep_ejected(self, record: Record, now: Instant) -> list[Effect]:
+        """Go on with an ejection under the present settings: they may be others, or control has started anew."""
+        if record.state is not State.EJECTED:
+            return []
+        ejector = self._ejector(record.group)
+        if ejector is None:
+            return self._change(record, Step.READMIT, now, Evidence.NONE, "passive_off")
+        record.ejected_until = ejector.eject(record.target.name, record.since.monotonic, by_connect=False)
+        return []
+
+    def _ejector(self, group: TargetGroup) -> Ejector | None:
+        if group.passive is None:
+            return None
+        kept = self._ejectors.get(group.name)
+        if kept is None or kept[0] != group.passive:
+            kept = self._ejectors[group.name] = (group.passive, Ejector(group.passive, self._random))
+        return kept[1]
+
+    # An event
+
+    def apply(self, event: Event, now: Instant) -> list[Effect]:
+        """Return what follows from an event; one about a target that is gone means nothing."""
+        match event:
+            case Ticked():
+                return self._tick(now)
+            case Probed(key, _) | Reported(key, _) if key not in self.records:
+                return []
+            case Probed(key, probe):
+                return self._probed(self.records[key], probe, now)
+            case Reported(key, kind):
+                return self._reported(self.records[key], kind, now)
+
+    def _probed(self, record: Record, probe: Probe, now: Instant) -> list[Effect]:
+        record.probes.append(probe)
+        record.checked = True
+        if record.thresholds is None:
+            return []
+        passed = probe.result is ProbeResult.OK
+        event = record.thresholds.count(passed, record.state)
+        effects: list[Effect] = []
+        if event is not None:
+            effects = self._change(record, event, now, probe.result.evidence, probe.result.value, probe.detail)
+        elif record.state is State.EJECTED and self._is_back(record):
+            effects = self._change(record, Step.READMIT, now, Evidence.NONE, "checks_pass")
+        if not effects and not passed and record.state is State.UNHEALTHY:
+            record.reason, record.detail = probe.result.value, probe.detail
+            if record.evidence is not probe.result.evidence:
+                record.evidence = probe.result.evidence
+                effects = [Shifted(record.key)]
+        return effects
+
+    def _is_back(self, record: Record) -> bool:
+        """Whether an ejection for connect failures is over early: the process is there again."""
+        ejector, check, run = self._ejector(record.group), record.check, record.thresholds
+        if ejector is None or check is None or run is None:
+            return False
+        return ejector.ends_early(record.target.name, run.passes, check.healthy_threshold)
+
+    def _reported(self, record: Record, kind: str, now: Instant) -> list[Effect]:
+        group = record.group
+        ejector = self._ejector(group)
+        if record.state is State.EJECTED:
+            return []
+        if ejector is None or record.state not in (State.HEALTHY, State.UNKNOWN):
+            return [Vetoed(record.key)]
+        states = [one.state for one in self.group(group.name)]
+        ejected, serving = states.count(State.EJECTED), states.count(State.HEALTHY) or states.count(State.UNKNOWN)
+        total = len(states) - states.count(State.DRAINING) - states.count(State.DISABLED)
+        panic = assess(group.zones, self.standings(group.name)).panic
+        if not ejector.may_eject(ejected, total, serving, panic):
+            return [Vetoed(record.key)]
+        until = ejector.eject(record.target.name, now.monotonic, by_connect=kind == "connect")
+        if record.thresholds is not None:
+            record.thresholds.reset()
+        detail = f"for {until - now.monotonic:.0f} s"
+        effects = self._change(record, Step.EJECT, now, Evidence.SOFT, f"{kind}_failures", detail)
+        record.ejected_until = until
+        return effects
+
+    def _tick(self, now: Instant) -> list[Effect]:
+        effects: list[Effect] = []
+        for record in self.records.values():
+            if record.leaving_until is not None and record.leaving_until <= now.monotonic:
+                effects.append(Finished(record.key))
+            if record.ejected_until is not None and record.ejected_until <= now.monotonic:
+                effects += self._change(record, Step.READMIT, now, Evidence.NONE, "ejection_over")
+        for name in self._missing.over(now.monotonic):
+            effects.append(Shifted((name, "")))
+        return effects
+
+    def _change(
+        self, record: Record, event: Step, now: Instant, evidence: Evidence, reason: str, detail: str = ""
+    ) -> list[Effect]:
+        old, new = record.state, step(record.state, event)
+        if new is old:
+            return []
+        if old is State.EJECTED:
+            record.ejected_until = None
+            ejector = self._ejector(record.group)
+            if ejector is not None:
+                ejector.ended(record.target.name, now.monotonic)
+        slowly = old in (State.UNHEALTHY, State.EJECTED) or (old is State.UNKNOWN and record.joined_late)
+        record.slow_since = now.monotonic if new is State.HEALTHY and slowly else None
+        if old is State.UNKNOWN:
+            record.joined_late = False
+        record.state, record.evidence, record.since = new, evidence, now
+        record.reason, record.detail = reason, detail
+        return [Changed(record.key, old, new, evidence, reason, detail)]
+
+    # What zone maths sees
+
+    def standings(self, group: str) -> list[Standing]:
+        """Return the standing of each target of a group, in order, those that are missing behind them."""
+        standings = [record.standing(index) for index, record in enumerate(self.group(group))]
+        return standings + self._missing.standings(group, len(standings))
+
+    def factors(self, group: str, now: float) -> dict[str, float]:
+        """Return the part of its weight that each target gets; 1 for all while all that serve start slowly."""
+        records = self.group(group)
+        factors = {record.target.name: record.factor(now) for record in records}
+        serving = [factors[record.target.name] for record in records if record.state is State.HEALTHY]
+        if serving and all(factor < 1 for factor in serving):
+            return dict.fromkeys(factors, 1.0)
+        return factors

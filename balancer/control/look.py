@@ -1,0 +1,87 @@
+"""look: takes the picture: what control knows at this moment, as plain values."""
+
+from __future__ import annotations
+
+import os
+
+from balancer import __version__
+from balancer.board import layout
+from balancer.control.loop import Control, instant
+from balancer.control.picture import GroupPicture, Picture, TargetPicture, WorkerPicture, ZonePicture
+from balancer.control.record import Record
+from balancer.control.reload import Reload
+from balancer.model.snapshot import Snapshot, TargetGroup
+
+STARTED_WALL = instant().wall
+
+
+def picture(control: Control, reload: Reload) -> Picture:
+    """Return the picture; an empty snapshot stands in it before the first publication."""
+    running = control.running or Snapshot()
+    return Picture(
+        now=instant(),
+        version=__version__,
+        snapshot=running,
+        config_hash=reload.hash,
+        loaded_at_wall=reload.loaded_at_wall,
+        last_reload=reload.last,
+        pid=os.getpid(),
+        started_wall=STARTED_WALL,
+        listeners=dict(control.published.listeners),
+        groups=tuple(_group(control, group) for group in running.target_groups),
+        workers=tuple(_worker(control, place) for place in range(running.workers)),
+        zones=control.zones,
+    )
+
+
+def _group(control: Control, group: TargetGroup) -> GroupPicture:
+    shares = control.states.groups.get(group.name)
+    factors = control.ledger.factors(group.name, instant().monotonic)
+    zones = shares.assessment.zones if shares is not None else ()
+    tiers = zip(shares.assessment.tiers, shares.shares) if shares is not None else ()
+    return GroupPicture(
+        name=group.name,
+        policy=group.policy.value,
+        panic=shares is not None and shares.assessment.panic,
+        zones=tuple(
+            ZonePicture(
+                zone.zone, zone.healthy, zone.total, zone.ratio, shares.by_zone.get(zone.zone, 0.0) if shares else 0.0
+            )
+            for zone in zones
+        ),
+        tiers=tuple((tier.zones, share) for tier, share in tiers),
+        targets=tuple(_target(record, factors[record.target.name]) for record in control.ledger.group(group.name)),
+    )
+
+
+def _target(record: Record, factor: float) -> TargetPicture:
+    target = record.target
+    return TargetPicture(
+        group=record.group.name,
+        name=target.name,
+        address=target.address,
+        ip=target.ip,
+        zone=target.zone,
+        weight=target.weight,
+        state=record.state,
+        evidence=record.evidence,
+        since=record.since,
+        reason=record.reason,
+        detail=record.detail,
+        factor=factor,
+        probes=tuple(record.probes),
+    )
+
+
+def _worker(control: Control, place: int) -> WorkerPicture:
+    head = control.board.row_head(place)
+    worker = control.places.workers.get(place)
+    return WorkerPicture(
+        place=place,
+        pid=worker.pid if worker is not None else 0,
+        started_wall=head[layout.ROW_STARTED] / 1000,
+        restarts=max(0, head[layout.ROW_STARTS] - 1),
+        revision=worker.revision if worker is not None else 0,
+        active_requests=head[layout.ROW_ACTIVE],
+        connections=head[layout.ROW_CONNECTIONS],
+    )

@@ -1,0 +1,92 @@
+"""picture: all that control knows at one moment, as plain values that views and metrics can read in any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from balancer.config.fault import Fault
+from balancer.control.facts import Instant, Key, Probe
+from balancer.model.names import Evidence, State
+from balancer.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPicture:
+    """One target. `factor`: the part of its weight that it gets now; `probes`: the last ones, oldest first."""
+
+    group: str
+    name: str
+    address: str
+    ip: str
+    zone: str
+    weight: int
+    state: State
+    evidence: Evidence
+    since: Instant
+    reason: str
+    detail: str
+    factor: float
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ZonePicture:
+    """One zone of a group; `ratio` 0 to 1, `share` in percent of the group's traffic."""
+
+    name: str
+    healthy: int
+    total: int
+    ratio: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPicture:
+    """One target group; `tiers`: the zones of each with its share in force, in percent."""
+
+    name: str
+    policy: str
+    panic: bool
+    zones: tuple[ZonePicture, ...]
+    tiers: tuple[tuple[tuple[str, ...], int], ...]
+    targets: tuple[TargetPicture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPicture:
+    """One worker place; `pid` 0 while nobody is in it, `started_wall` in seconds since 1970."""
+
+    place: int
+    pid: int
+    started_wall: float
+    restarts: int
+    revision: int
+    active_requests: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastReload:
+    """How the last attempt to take a configuration over ended; the first start is one."""
+
+    success: bool = True
+    at_wall: float = 0.0
+    faults: tuple[Fault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What runs. `listeners`: name → address as bound; `zones`: the zone of every target there ever was."""
+
+    now: Instant
+    version: str
+    snapshot: Snapshot
+    config_hash: str
+    loaded_at_wall: float
+    last_reload: LastReload
+    pid: int
+    started_wall: float
+    listeners: dict[str, str] = field(default_factory=dict)
+    groups: tuple[GroupPicture, ...] = ()
+    workers: tuple[WorkerPicture, ...] = ()
+    zones: dict[Key, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Probes: when each target is checked, how, and what was seen."""

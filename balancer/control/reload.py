@@ -1,0 +1,149 @@
+"""reload: the one way by which a configuration is taken over: read → check → diff → publish.
+
+A changed file, SIGHUP and the admin API all come here. A bad file changes nothing and is reported; half of a
+configuration is never applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import resource
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from balancer.board.slots import NoRoom
+from balancer.config import processors
+from balancer.config.fault import Fault
+from balancer.config.load import Loaded, load
+from balancer.config.plan import Change, diff, restart_faults
+from balancer.control import log
+from balancer.control.picture import LastReload
+from balancer.control.publish import Refused
+from balancer.control.watch import PERIOD, Watch
+from balancer.model import codec
+from balancer.model.snapshot import Snapshot
+
+SHOWN = 10  # changes in a log line
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. No changes: the configuration was the same."""
+
+    success: bool
+    version: int
+    changes: tuple[Change, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+class Reload:
+    """The configuration on disk and its way in. `base` is what was taken over last, as written."""
+
+    def __init__(self, config: Path, take: Callable[[Snapshot], Awaitable[None]]) -> None:
+        """`take` publishes a configuration; it raises Refused or NoRoom, and then nothing has changed."""
+        self.config = config
+        self.base: Snapshot | None = None
+        self.last = LastReload()
+        self.loaded_at_wall = 0.0
+        self._take = take
+        self._watch = Watch(config)
+        self._lock = asyncio.Lock()
+        self._cpus = cache(processors.cpus)  # `workers: auto` stays what it was when the program began
+
+    @property
+    def hash(self) -> str:
+        """Return the hash of the configuration that runs."""
+        return hash_of(self.base) if self.base is not None else ""
+
+    async def read(self) -> Loaded:
+        """Read and check what is on disk."""
+        self._watch.about_to_load()
+        nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        loaded = await asyncio.to_thread(load, self.config, os.environ, cpus=self._cpus, nofile=nofile)
+        self._watch.loaded(loaded.files)
+        for warning in loaded.warnings:
+            log.warn("configuration has a warning", **_place(warning))
+        return loaded
+
+    async def apply(self, origin: str, loaded: Loaded | None = None) -> Outcome:
+        """Take over what is on disk, or was `loaded` just now; `origin`: file, signal, admin, start. One at a time."""
+        async with self._lock:
+            outcome = await self._apply(loaded or await self.read())
+        self.last = LastReload(outcome.success, time.time(), outcome.faults)
+        for fault in outcome.faults:
+            log.warn("configuration was rejected", origin=origin, **_place(fault))
+        if outcome.success:
+            told = "; ".join(sentence(change) for change in outcome.changes[:SHOWN]) or "nothing"
+            more = len(outcome.changes) - SHOWN
+            told += f"; and {more} more" if more > 0 else ""
+            log.info("configuration was reloaded", origin=origin, version=outcome.version, changes=told)
+        return outcome
+
+    async def _apply(self, loaded: Loaded) -> Outcome:
+        old, new = self.base, loaded.snapshot
+        if new is None or old is None:
+            return Outcome(False, old.version if old is not None else 0, faults=loaded.faults)
+        changes = diff(old, new)
+        faults = restart_faults(changes, loaded.places)
+        if faults:
+            return Outcome(False, old.version, changes, faults)
+        if hash_of(old) == hash_of(new):
+            return Outcome(True, old.version)
+        new = replace(new, version=old.version + 1)
+        try:
+            await self._take(new)
+        except (Refused, NoRoom) as error:
+            return Outcome(False, old.version, changes, (self.fault(error, loaded),))
+        self.taken(new, time.time())
+        return Outcome(True, new.version, changes)
+
+    def taken(self, base: Snapshot, at_wall: float) -> None:
+        """Take note that `base` runs, since `at_wall` (seconds since 1970)."""
+        self.base, self.loaded_at_wall = base, at_wall
+
+    def fault(self, error: Refused | NoRoom, loaded: Loaded) -> Fault:
+        """Return the fault that a refusal is, placed at the listener that cannot be bound if it is that."""
+        problem, _, remedy = str(error).partition(" (")
+        remedy = remedy.removesuffix(")") or "nothing was changed; see the log"
+        path = ""
+        if isinstance(error, Refused) and error.listener and loaded.snapshot is not None:
+            path = f"listeners.{error.listener}.address"
+            address = next((one.address for one in loaded.snapshot.listeners if one.name == error.listener), "")
+            problem = f"cannot listen on {address}: {problem}"
+        place = loaded.places.get(path) or loaded.places.get("")
+        file, line, column = (place.file, place.line, place.column) if place else (str(self.config), 1, 1)
+        return Fault(file, line, column, path, problem, remedy)
+
+    async def watch(self) -> None:
+        """Reload whenever the files have changed, until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            for file in self._watch.replaced_on_host():
+                log.warn(
+                    "the configuration was replaced on the host, but this container still sees the old file: "
+                    "mount the folder instead of the file (./config:/etc/balancer)",
+                    file=file,
+                )
+            if self._watch.changed():
+                await self.apply("file")
+
+
+def hash_of(snapshot: Snapshot) -> str:
+    """Return the hash of a configuration, whatever its version, as 64 hexadecimal digits."""
+    return hashlib.sha256(codec.encode(replace(snapshot, version=0, revision=0, slots={}))).hexdigest()
+
+
+def sentence(change: Change) -> str:
+    """Return one change in words: `changed target_groups.demo.targets.a1: weight 1 → 5`."""
+    told = ", ".join(f"{field.name} {field.old} → {field.new}" for field in change.fields)
+    return f"{change.kind.value} {change.path}" + (f": {told}" if told else "")
+
+
+def _place(fault: Fault) -> dict[str, object]:
+    where = f"{fault.file}:{fault.line}:{fault.column}"
+    return {"at": where, "path": fault.path or None, "problem": fault.problem, "remedy": fault.remedy}

@@ -1,0 +1,127 @@
+"""stats: the board's numbers with their names; the read side of metrics and status. Costs no worker anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from balancer.board import histogram, layout
+from balancer.board.board import Board
+from balancer.model.names import ProbeResult
+from balancer.model.reason import REASONS
+
+CODES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+RESULTS: tuple[ProbeResult, ...] = tuple(ProbeResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Durations: how many fell into each bucket (one more than edges), and their sum in seconds."""
+
+    counts: tuple[int, ...]
+    seconds: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+
+class Stats:
+    """Sums over the first `places` rows, by series. `slots` are those of the snapshot."""
+
+    def __init__(self, board: Board, slots: dict[str, int], places: int) -> None:
+        self._board = board
+        self._slots = slots
+        self._places = places
+
+    def series(self, kind: str) -> Iterator[tuple[list[str], int]]:
+        """Yield the names of every series of a kind there ever was, with the place of its block."""
+        for key, slot in self._slots.items():
+            first, *names = key.split("|")
+            if first == kind:
+                yield names, slot
+
+    def block(self, slot: int, size: int) -> list[int]:
+        """Return the sums of `size` cells."""
+        rows = []
+        for place in range(self._places):
+            row = self._board.row(place)
+            rows.append(row[slot : slot + size].tolist())
+        return [sum(cells) for cells in zip(*rows)]
+
+    def head(self, cell: int) -> int:
+        """Return the sum of a cell about workers (`layout.ROW_*`)."""
+        return sum(self._board.row_head(place)[cell] for place in range(self._places))
+
+    def own(self, slot: int, size: int) -> list[int]:
+        """Return cells that control counts itself."""
+        cells: list[int] = self._board.row(layout.CONTROL_PLACE)[slot : slot + size].tolist()
+        return cells
+
+    # What they mean
+
+    def requests(self) -> Iterator[tuple[str, str, str, str, str, int]]:
+        """Yield (listener, target group, target, code, source, count) of finished requests."""
+        for (listener, group, target), slot in self.series("hits"):
+            cells = self.block(slot, layout.HITS_BLOCK)
+            for index, code in enumerate(CODES):
+                yield listener, group, target, code, "upstream", cells[index]
+                yield listener, group, target, code, "balancer", cells[layout.HITS_BALANCER + index]
+
+    def flows(self) -> Iterator[tuple[str, str, Histogram, Histogram, int, int]]:
+        """Yield (listener, target group, durations, first bytes, bytes in, bytes out)."""
+        for (listener, group), slot in self.series("flow"):
+            cells = self.block(slot, layout.FLOW_BLOCK)
+            durations = _histogram(cells[layout.FLOW_DURATION :][: histogram.CELLS])
+            first_bytes = _histogram(cells[layout.FLOW_FIRST_BYTE :][: histogram.CELLS])
+            yield listener, group, durations, first_bytes, cells[layout.FLOW_BYTES_IN], cells[layout.FLOW_BYTES_OUT]
+
+    def listeners(self) -> Iterator[tuple[str, int, int, int]]:
+        """Yield (listener, requests inside, connections, connections ever accepted)."""
+        for (listener,), slot in self.series("listener"):
+            cells = self.block(slot, layout.LISTENER_BLOCK)
+            yield (
+                listener,
+                cells[layout.LISTENER_ACTIVE],
+                cells[layout.LISTENER_CONNECTIONS],
+                cells[layout.LISTENER_ACCEPTED],
+            )
+
+    def targets(self) -> Iterator[tuple[str, str, int, int, int]]:
+        """Yield (target group, target, requests at it, connections to it, idle ones of these)."""
+        for (group, target), slot in self.series("target"):
+            cells = self.block(slot, layout.TARGET_BLOCK)
+            yield (
+                group,
+                target,
+                cells[layout.TARGET_ACTIVE],
+                cells[layout.TARGET_CONNECTIONS],
+                cells[layout.TARGET_IDLE],
+            )
+
+    def active(self, group: str, target: str) -> int:
+        """Return the requests that are at a target now."""
+        slot = self._slots.get(f"target|{group}|{target}")
+        return 0 if slot is None else self._board.total(slot + layout.TARGET_ACTIVE, self._places)
+
+    def reasons(self) -> Iterator[tuple[str, str, int, int]]:
+        """Yield (target group, reason, failures, retries) for all reasons."""
+        for (group,), slot in self.series("reasons"):
+            cells = self.block(slot, layout.REASONS_BLOCK)
+            for code, reason in enumerate(REASONS):
+                yield group, reason.word, cells[code], cells[layout.REASONS_RETRIES + code]
+
+    def checks(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield (target group, target, result, probes)."""
+        for (group, target), slot in self.series("checks"):
+            for result, count in zip(RESULTS, self.own(slot, layout.CHECKS_BLOCK)):
+                yield group, target, result.value, count
+
+    def failovers(self) -> Iterator[tuple[str, int]]:
+        """Yield (target group, how often a tier of it lost its traffic)."""
+        for (group,), slot in self.series("failovers"):
+            yield group, self.own(slot, layout.FAILOVERS_BLOCK)[0]
+
+
+def _histogram(cells: list[int]) -> Histogram:
+    return Histogram(tuple(cells[: histogram.SUM]), cells[histogram.SUM] / 1_000_000)

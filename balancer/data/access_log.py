@@ -1,0 +1,137 @@
+"""The access log: one JSON object a finished request, written by a thread that drops and counts rather than blocks.
+
+Workers share one descriptor. Lines leave in pieces of at most `PIPE_BUF` bytes that end at a line's end, so that lines
+of two workers never mix in a pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import threading
+import time
+from json.encoder import encode_basestring_ascii as quote
+
+__all__ = ["AccessLog", "Clock", "path_text", "quote"]
+
+MAX_PENDING = 8 * 1024 * 1024  # bytes that wait for a reader who has stopped
+MAX_PATH = 1500  # characters of a path that are shown
+BATCH = 512  # lines that leave without waiting for the clock
+
+
+class Clock:
+    """RFC 3339 in UTC with milliseconds; the text of a second is made once."""
+
+    __slots__ = ("_second", "_text")
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def text(self, wall: float) -> str:
+        """Return the time of `wall` (seconds since 1970)."""
+        second = int(wall)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        return f"{self._text}{int((wall - second) * 1000):03d}Z"
+
+
+def path_text(path: str) -> str:
+    """Return a path as a JSON string, cut where it is too long for a line."""
+    return quote(path if len(path) <= MAX_PATH else path[:MAX_PATH] + "…")
+
+
+class AccessLog:
+    """Where a worker's lines go. `enabled` False: nobody should even format a line."""
+
+    def __init__(self) -> None:
+        self.enabled = False
+        self.dropped = 0
+        self._path = ""
+        self._descriptor = -1
+        self._lines: list[str] = []
+        self._queue: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+        self._pending = 0
+        self._thread: threading.Thread | None = None
+
+    def open(self, path: str) -> None:
+        """Write to `path` from now on ("-": stdout, "": nowhere); raises OSError and changes nothing."""
+        if path == self._path:
+            return
+        descriptor = -1
+        if path == "-":
+            descriptor = 1
+        elif path:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self.flush()
+        if self._descriptor > 2:
+            self._queue.put((self._descriptor, b""))  # closed once what waits for it is written
+        self._path, self._descriptor, self.enabled = path, descriptor, descriptor >= 0
+        if self.enabled and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+            self._thread.start()
+
+    def write(self, line: str) -> None:
+        """Take one line (with its newline). hot: +0.1 µs."""
+        self._lines.append(line)
+        if len(self._lines) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what was taken to the writing thread; called by the worker's clock."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        if self._pending > MAX_PENDING:
+            self.dropped += len(lines)
+            return
+        data = "".join(lines).encode("utf-8", "replace")
+        self._pending += len(data)
+        self._queue.put((self._descriptor, data))
+
+    def close(self, timeout: float) -> None:
+        """Wait until everything is written, at most `timeout` seconds."""
+        self.flush()
+        if self._thread is not None:
+            self._queue.put((-1, b""))
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while True:
+            descriptor, data = self._queue.get()
+            if descriptor < 0:
+                return
+            if not data:
+                os.close(descriptor)
+                continue
+            for piece in _pieces(data):
+                if not _write(descriptor, piece):
+                    self.dropped += piece.count(b"\n")
+            self._pending -= len(data)
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    """Return `data` cut at line ends into pieces of at most PIPE_BUF bytes (a longer line is a piece of its own)."""
+    pieces, start = [], 0
+    while len(data) - start > select.PIPE_BUF:
+        end = data.rfind(b"\n", start, start + select.PIPE_BUF) + 1
+        if not end:
+            end = data.find(b"\n", start) + 1 or len(data)
+        pieces.append(data[start:end])
+        start = end
+    if start < len(data):
+        pieces.append(data[start:])
+    return pieces
+
+
+def _write(descriptor: int, piece: bytes) -> bool:
+    while piece:
+        try:
+            piece = piece[os.write(descriptor, piece) :]
+        except BlockingIOError:  # somebody made the shared descriptor non-blocking
+            select.select([], [descriptor], [])
+        except OSError:  # disk full, reader gone
+            return False
+    return True

@@ -1,0 +1,42 @@
+"""One coarse clock for every connection's deadline: a number on the connection, looked at a few times a second.
+
+No timer per request: setting a deadline is storing a float. Late by at most `PERIOD` plus one turn of the loop.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+PERIOD = 0.1  # seconds between two looks
+NEVER = math.inf
+_SLICE = 4096  # connections looked at before others have their turn
+
+
+class Watched(Protocol):
+    """Something with a deadline (monotonic seconds, or NEVER)."""
+
+    deadline: float
+
+    def expired(self, now: float) -> None:
+        """The deadline is over; sets another or ends."""
+
+
+class Deadlines:
+    """The connections of one worker, by their next deadline."""
+
+    __slots__ = ("_rest", "watched")
+
+    def __init__(self) -> None:
+        self.watched: set[Watched] = set()
+        self._rest: list[Watched] = []
+
+    def look(self, now: float) -> bool:
+        """Tell some of the connections that are over; return True if more wait to be looked at in this round."""
+        if not self._rest:
+            self._rest = list(self.watched)
+        part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
+        for item in part:
+            if item.deadline <= now:
+                item.expired(now)
+        return bool(self._rest)

@@ -1,0 +1,299 @@
+"""LiveGroup: a target group as a worker uses it: who is in rotation, whose turn it is, who waits.
+
+States, tier shares and panic come from the board, where control writes them; what this worker has found out for itself
+(an ejection that control has not heard of yet) is laid over them. A rotation is built when something changes and only
+read per request.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from balancer.board import board, layout
+from balancer.data.place import Place, log
+from balancer.data.target import LiveTarget
+from balancer.model.names import EVIDENCES, STATES, Evidence, State
+from balancer.model.reason import REASON_CODES, Reason
+from balancer.model.snapshot import TargetGroup
+from balancer.picking import policy, retry, zones
+from balancer.picking.view import View
+
+if TYPE_CHECKING:
+    from balancer.data.http.exchange import Exchange
+
+_EXACT = 64  # targets up to which least_conn adds up all workers at each pick
+
+
+class LiveGroup:
+    """A group in one worker, under one configuration of it."""
+
+    __slots__ = (
+        "_factors",
+        "_reasons",
+        "_slot",
+        "_spreader",
+        "budget",
+        "members",
+        "place",
+        "policies",
+        "retrying",
+        "shares",
+        "single",
+        "spec",
+        "successor",
+        "targets",
+        "tier_names",
+        "waiting",
+        "zone_of",
+    )
+
+    def __init__(self, place: Place, spec: TargetGroup, targets: list[LiveTarget], slots: dict[str, int]) -> None:
+        self.place = place
+        self.spec = spec
+        self.targets = targets
+        self.successor: LiveGroup | None = None  # the same group under a later configuration
+        self.zone_of = tuple(target.spec.zone for target in targets)
+        self.tier_names = zones.tiers(spec.zones, tuple(dict.fromkeys(self.zone_of)))
+        self.policies = [policy.make(spec.policy, self._active, random.random) for _ in self.tier_names]
+        self.members: list[tuple[int, ...]] = [() for _ in self.tier_names]
+        self.shares: tuple[int, ...] = ()
+        self.single: policy.Policy | None = None  # the policy of the tier that has all the traffic
+        self._spreader = zones.Spreader()
+        self._factors: list[int] = [1000] * len(targets)
+        self._slot = slots.get(f"group|{spec.name}", -1)
+        self._reasons = slots.get(f"reasons|{spec.name}", -1)
+        self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
+        self.retrying = 0
+        self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
+        self.refresh()
+
+    def take_over(self, running: LiveGroup | None) -> None:
+        """Follow `running`, the same group under the configuration before: who waits there waits here."""
+        if running is None:
+            return
+        running.successor = self
+        self.waiting, running.waiting = running.waiting, deque()
+        self.refresh()
+
+    def _active(self, slot: int) -> int:
+        target = self.targets[slot]
+        if self.place.places > 1:
+            return target.in_flight() if len(self.targets) <= _EXACT else target.active + target.others
+        return target.active
+
+    # What control says
+
+    def refresh(self) -> None:
+        """Read states and shares from the board and build the rotation anew."""
+        seen = None
+        while seen is None:  # control writes for some microseconds at most
+            seen = self.place.board.read(self._read)
+        _, (states, shares, panic) = seen
+        now = time.monotonic()
+        lost: list[LiveTarget] = []
+        for target, (state, evidence, factor) in zip(self.targets, states):
+            state, evidence = self._with_own_ejection(target, state, evidence, now)
+            if state is not target.state:
+                if state in (State.UNHEALTHY, State.EJECTED) and target.state not in (State.UNHEALTHY, State.EJECTED):
+                    lost.append(target)
+                target.state = state
+                if state not in (State.HEALTHY, State.UNKNOWN):
+                    target.close_idle()
+            target.evidence = evidence
+            self._factors[self.targets.index(target)] = factor
+        self._rotate(shares, panic)
+        if self.spec.rescue:
+            for target in lost:
+                self._rescue(target)
+        self.wake()
+
+    def _read(
+        self, cells: memoryview[int]
+    ) -> tuple[list[tuple[State, Evidence, int]], tuple[int, ...], tuple[bool, ...]]:
+        states = []
+        for target in self.targets:
+            if target.state_slot < 0:
+                states.append((State.UNKNOWN, Evidence.NONE, 1000))
+                continue
+            at = board.state_at(target.state_slot)
+            state, evidence = STATES[cells[at + layout.STATE]], EVIDENCES[cells[at + layout.EVIDENCE]]
+            states.append((state, evidence, cells[at + layout.FACTOR]))
+        if self._slot < 0:
+            return states, (), ()
+        at = board.group_at(self._slot)
+        count = min(cells[at + layout.GROUP_TIERS], layout.MAX_TIERS)
+        shares = tuple(cells[at + layout.GROUP_SHARES + tier] for tier in range(count))
+        return states, shares, tuple(bool(cells[at + layout.GROUP_PANIC] >> tier & 1) for tier in range(count))
+
+    def _with_own_ejection(
+        self, target: LiveTarget, state: State, evidence: Evidence, now: float
+    ) -> tuple[State, Evidence]:
+        if not target.ejected_until:
+            return state, evidence
+        if now >= target.ejected_until or state not in (State.HEALTHY, State.UNKNOWN):
+            target.ejected_until = 0.0
+            return state, evidence
+        return State.EJECTED, Evidence.SOFT
+
+    def _rotate(self, shares: tuple[int, ...], panic: tuple[bool, ...]) -> None:
+        standings = []
+        for slot, target in enumerate(self.targets):
+            weight = target.spec.weight if target.spec.ip else 0  # nowhere to go while the name does not resolve
+            standings.append(zones.Standing(slot, target.spec.zone, weight, target.state, target.evidence))
+        if len(shares) != len(self.tier_names):  # control has not spoken yet
+            assessment = zones.assess(self.spec.zones, standings)
+            shares = assessment.shares
+            panic = tuple(tier.panic for tier in assessment.tiers)
+        for index, names in enumerate(self.tier_names):
+            own = [standing for standing in standings if standing.zone in names]
+            chosen = zones.members(own, panic[index])
+            slots = tuple(slot for slot, _ in chosen)
+            if all(self._factors[slot] == 1000 for slot in slots):
+                weights = tuple(weight for _, weight in chosen)
+            else:
+                weights = tuple(max(1, weight * 100 * self._factors[slot] // 1000) for slot, weight in chosen)
+            self.members[index] = slots
+            self.policies[index].update(View(slots, weights))
+        self.shares = shares
+        self.single = None
+        with_share = [index for index, share in enumerate(shares) if share and self.members[index]]
+        if len(with_share) == 1:
+            self.single = self.policies[with_share[0]]
+        self._spreader.update(shares)
+
+    # Picking
+
+    def pick(self, tried: Collection[int] = ()) -> LiveTarget | None:
+        """Return the target whose turn it is, None if every one is tried, full or out of rotation."""
+        if not tried and self.single is not None:
+            slot = self.single.pick(())
+            if slot is not None:
+                target = self.targets[slot]
+                if not target.limit or target.active + target.others < target.limit:
+                    return target
+        return self._pick_carefully(tried)
+
+    def _pick_carefully(self, tried: Collection[int]) -> LiveTarget | None:
+        for index in self._tier_order():
+            for excluded in retry.exclusions(tried, self.zone_of, self.members[index]):
+                slot = self.policies[index].pick(excluded)
+                while slot is not None:
+                    target = self.targets[slot]
+                    if not target.limit or target.active + target.others < target.limit:
+                        return target
+                    excluded.add(slot)
+                    slot = self.policies[index].pick(excluded)
+        return None
+
+    def _tier_order(self) -> list[int]:
+        """Return the tiers to try, the one whose turn it is first; those without a share only as a last resort."""
+        first = self._spreader.pick() if any(self.shares) else None
+        rest = [index for index in range(len(self.members)) if index != first]
+        return rest if first is None else [first, *rest]
+
+    def usable(self) -> bool:
+        """Return whether any target is in rotation."""
+        return any(self.members)
+
+    def full(self) -> bool:
+        """Return whether there are targets in rotation and all are at max_connections."""
+        chosen = [self.targets[slot] for slots in self.members for slot in slots]
+        return bool(chosen) and all(t.limit and t.active + t.others >= t.limit for t in chosen)
+
+    # Waiting for a free target
+
+    def enqueue(self, exchange: Exchange) -> bool:
+        """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers."""
+        if len(self.waiting) * self.place.places >= self.spec.queue.size:
+            return False
+        self.waiting.append((exchange, exchange.serial, time.monotonic() + self.spec.queue.timeout))
+        return True
+
+    def wake(self) -> None:
+        """A place may be free: let those who wait try in their order."""
+        while self.waiting:
+            exchange, serial, _ = self.waiting[0]
+            if exchange.serial != serial:
+                self.waiting.popleft()
+                continue
+            target = self.pick()
+            if target is None:
+                return
+            self.waiting.popleft()
+            exchange.place_at(target)
+
+    def look(self, now: float) -> None:
+        """Called by the coarse clock: queues, own ejections that are over, gauges."""
+        for target in self.targets:
+            target.look(now)
+            target.show_connections()
+            if target.ejected_until and now >= target.ejected_until:
+                self.refresh()
+        if self.waiting:
+            self.wake()
+        while self.waiting and self.waiting[0][2] <= now:
+            exchange, serial, _ = self.waiting.popleft()
+            if exchange.serial == serial:
+                exchange.fail(Reason.QUEUE_TIMEOUT)
+
+    # What traffic shows
+
+    def failed(self, target: LiveTarget, kind: str) -> None:
+        """A try at `target` failed: `connect` or `gateway`."""
+        streaks = target.streaks
+        if streaks is None:
+            return
+        target.troubled = True
+        if streaks.connect_failed() if kind == "connect" else streaks.gateway_failed():
+            self._eject(target, kind)
+
+    def responded(self, target: LiveTarget, status: int) -> None:
+        """`target` gave a whole answer; called while a streak runs or for a 5xx."""
+        streaks = target.streaks
+        if streaks is None:
+            return
+        target.troubled = status >= 500
+        if streaks.responded(status):
+            self._eject(target, "gateway")
+
+    def _eject(self, target: LiveTarget, kind: str) -> None:
+        passive = self.spec.passive
+        if passive is None or (target.state is not State.HEALTHY and target.state is not State.UNKNOWN):
+            return
+        available = [t for t in self.targets if t.state in (State.HEALTHY, State.UNKNOWN) and t is not target]
+        ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
+        if not available or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
+            return
+        target.ejected_until = time.monotonic() + passive.base_ejection
+        log.info("ejected for this worker group=%s target=%s kind=%s", self.spec.name, target.name, kind)
+        self.place.send({"is": "eject", "group": self.spec.name, "target": target.name, "kind": kind})
+        # Not from within the failing exchange: the rotation may rescue others.
+        self.place.loop.call_soon(self.refresh)
+
+    def veto(self, name: str) -> None:
+        """Control does not eject `name` (too many are, or it was the last): take it back."""
+        for target in self.targets:
+            if target.name == name and target.ejected_until:
+                target.ejected_until = 0.0
+        self.refresh()
+
+    def _rescue(self, target: LiveTarget) -> None:
+        for connection in list(target.connections):
+            if connection.exchange is not None:
+                connection.exchange.rescue()
+        waiting, target.waiting = target.waiting, deque()
+        for exchange, serial, _ in waiting:
+            if exchange.serial == serial:
+                exchange.rescue()
+
+    def count_failure(self, reason: Reason) -> None:
+        """Count a failed request of this group."""
+        self.place.add(self._reasons + REASON_CODES[reason] if self._reasons >= 0 else -1)
+
+    def count_retry(self, reason: Reason) -> None:
+        """Count a try beyond the first."""
+        self.place.add(self._reasons + layout.REASONS_RETRIES + REASON_CODES[reason] if self._reasons >= 0 else -1)

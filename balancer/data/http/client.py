@@ -1,0 +1,562 @@
+"""ClientProtocol: one client connection, from request to request, answered in order.
+
+    client -> data_received -> head (line and block) -> exchange.begin -> body -> exchange.request_body, request_end
+                                                       exchange.done  -> the next request, or the end
+
+A connection is in one state at a time:
+
+    IDLE     before a request: nothing, or a part of a head, is here
+    BODY     a request's body is coming
+    WAIT     the request is complete, its response is not; what comes now is the next request and waits
+    DISCARD  we answered by ourselves; the rest of a small body is read and thrown away
+    LINGER   we are done and have said so; what still comes is thrown away, so that the kernel does not reset the answer
+    TUNNEL   switched: the bytes are no longer ours
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, cast
+
+from balancer.data import record
+from balancer.data.deadlines import NEVER
+from balancer.data.http import replies
+from balancer.data.http.exchange import Exchange
+from balancer.data.http.framing import ChunkReader
+from balancer.data.http.heads import CHUNKED, MAX_TARGET, Bad, Block, Line, read_line
+from balancer.model.reason import Reason
+from balancer.net import connect
+
+if TYPE_CHECKING:
+    from balancer.data.listener import LiveListener
+
+MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is served
+MAX_DISCARD = 64 * 1024  # bytes of a body that are read and thrown away to keep a connection
+MAX_LINGER = 256 * 1024
+LINGER = 2.0  # seconds
+
+IDLE, BODY, WAIT, DISCARD, LINGERING, TUNNEL, CLOSED = range(7)
+
+
+class ClientProtocol(asyncio.Protocol):
+    """One client connection."""
+
+    # Why reading is held back: a set of reasons, not a switch.
+    CONNECTING, UPSTREAM_FULL, PIPELINED, ANSWERED = 1, 2, 4, 8
+
+    __slots__ = (
+        "_body_limit",
+        "_buffer",
+        "_chunks",
+        "_discarded",
+        "_ended",
+        "_expecting",
+        "_head_started",
+        "_held",
+        "_left",
+        "_line_seen",
+        "_serving",
+        "deadline",
+        "exchange",
+        "full",
+        "listener",
+        "memory",
+        "peer",
+        "persistent",
+        "requests",
+        "shown",
+        "state",
+        "suffix",
+        "transport",
+        "trusted",
+    )
+
+    def __init__(self, listener: LiveListener) -> None:
+        self.listener = listener
+        self.transport: asyncio.Transport
+        self.exchange: Exchange
+        self.state = IDLE
+        self.deadline = NEVER
+        self.full = False  # its write buffer is over the mark
+        self.persistent = True  # may serve another request after this one
+        self.requests = 0
+        self._buffer = b""
+        self._chunks: ChunkReader | None = None
+        self._left = 0
+        self._body_limit = 0
+        self._held = 0
+        self._discarded = 0
+        self._ended = False  # the client has sent its FIN
+        self._expecting = False  # waits for a 100 before it sends the body
+        self._line_seen = False
+        self._serving = False
+        self._head_started = 0.0
+
+    # Life of the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=64 * 1024)
+        listener = self.listener
+        self.peer = peer = str((transport.get_extra_info("peername") or ("",))[0])
+        self.trusted = listener.trusts(peer)
+        self.memory = listener.memory_for(self.trusted)
+        self.suffix = listener.suffix(peer)
+        self.shown = f'{listener.shown}"client":"{peer}",'
+        self.exchange = Exchange(self, listener.place)
+        self.deadline = time.monotonic() + (listener.spec.timeouts.first_byte or NEVER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            connect.tune(sock, connect.UNACKNOWLEDGED_CLIENT)
+        listener.joined(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        state, self.state = self.state, CLOSED
+        self.listener.left(self)
+        if self._serving and state is not TUNNEL:
+            self._serving = False
+            self.exchange.client_gone()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        if self.state == WAIT and self._serving:
+            # A half-close: the client still wants its answer, for a while.
+            patience = self.listener.spec.timeouts.half_close
+            if patience:
+                self.deadline = time.monotonic() + patience
+                return True
+        if self.state == LINGERING:
+            self.transport.close()
+        return False
+
+    # Bytes
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self.state == IDLE:
+                if not self._buffer:
+                    # hot: exactly one known head without a body, the common case
+                    at = data.find(b"\r\n")
+                    block = self.memory.blocks.new.get(data[at:])
+                    if block is not None and block.plain:
+                        line = self.memory.lines.new.get(data[:at])
+                        if line is not None and line.plain:
+                            self.state = WAIT
+                            self.deadline = NEVER
+                            self._serving = True
+                            self.requests += 1
+                            self.exchange.begin(line, block, time.monotonic())
+                            return
+                self._read_head(data)
+            elif self.state == WAIT:
+                self._wait_with(data)
+            elif self.state == BODY:
+                self._read_body(data)
+            elif self.state == DISCARD:
+                self._discard(data)
+            elif self.state == LINGERING:
+                self._discarded += len(data)
+                if self._discarded > MAX_LINGER:
+                    self.transport.abort()
+        except Exception:
+            self._bug()
+
+    def _bug(self) -> None:
+        if self._serving:
+            self.exchange.bug()
+        else:
+            self.listener.log_bug(self.peer)
+            self._refuse(Reason.INTERNAL_ERROR, "", None)
+
+    def _wait_with(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > MAX_PIPELINED:
+            self.hold(self.PIPELINED)
+
+    def _read_head(self, data: bytes) -> None:
+        """Read a head that is new, in pieces, or followed by more."""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        if not self._head_started:
+            self._head_started = time.monotonic()
+            self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
+            self._line_seen = False
+        blanks = 0
+        while data.startswith(b"\r\n"):
+            blanks += 1
+            data = data[2:]
+            if blanks > 2:
+                self._refuse(Reason.BAD_REQUEST, "more than two empty lines before a request", None)
+                return
+        line = None
+        try:
+            end = data.find(b"\r\n\r\n") + 4
+            if end == 3:
+                self._check_unfinished(data, blanks)
+                self._buffer = b"\r\n" * blanks + data
+                return
+            at = data.find(b"\r\n")
+            if at > MAX_TARGET + 64:
+                raise Bad(Reason.URI_TOO_LONG, f"a request line of {at} bytes")
+            line = self.memory.line(data[:at])
+            if end > self.listener.spec.limits.head:
+                raise Bad(Reason.HEADER_TOO_LARGE, f"a head of {end} bytes")
+            block = self.memory.block(data[at:end])
+            line, block = self._meet(line, block, data[at:end])
+        except Bad as bad:
+            self._refuse(bad.reason, bad.detail, line)
+            return
+        self._start(line, block, data[end:])
+
+    def _check_unfinished(self, data: bytes, blanks: int) -> None:
+        """Refuse at once what no further byte can mend; raises Bad."""
+        if data[:1] == b"\x16":
+            raise Bad(Reason.TLS_ON_PLAIN_PORT, "the first byte is that of a TLS handshake")
+        at = data.find(b"\r\n")
+        if at >= 0 and not self._line_seen:
+            self._line_seen = True
+            read_line(data[:at])
+        if (at < 0 and len(data) > MAX_TARGET + 64) or at > MAX_TARGET + 64:
+            raise Bad(Reason.URI_TOO_LONG, "a request line without an end")
+        if len(data) > self.listener.spec.limits.head:
+            raise Bad(Reason.HEADER_TOO_LARGE, f"over {self.listener.spec.limits.head} bytes without an end")
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise Bad(Reason.BAD_HEADER if at >= 0 else Reason.BAD_REQUEST, "a line that does not end in CRLF")
+        if b"\r" in data[:-1].replace(b"\r\n", b""):
+            raise Bad(Reason.BAD_HEADER if at >= 0 else Reason.BAD_REQUEST, "a CR that ends no line")
+
+    def _meet(self, line: Line, block: Block, raw: bytes) -> tuple[Line, Block]:
+        """Decide what depends on both halves of a head; raises Bad."""
+        if line.minor == 0 and block.length == CHUNKED:
+            raise Bad(Reason.FRAMING_CONFLICT, "Transfer-Encoding in an HTTP/1.0 request")
+        if block.host is None:
+            if line.minor == 1:
+                raise Bad(Reason.BAD_HOST, "HTTP/1.1 without Host")
+            if line.authority is not None:
+                block = self.memory.block(b"\r\nHost: " + line.authority + raw)
+        elif line.authority is not None and not self._same_host(line.authority, block):
+            raise Bad(Reason.BAD_HOST, "the Host line and the URL name different hosts")
+        if block.upgrade:
+            block = self._meet_upgrade(line, block, raw)
+        if line.method == b"TRACE":
+            raise Bad(Reason.METHOD_NOT_ALLOWED, "TRACE is not passed on")
+        limit = self.listener.spec.limits.body
+        if limit and block.length > limit:
+            raise Bad(Reason.BODY_TOO_LARGE, f"{block.length} bytes, limits.body is {limit}")
+        return line, block
+
+    @staticmethod
+    def _same_host(authority: bytes, block: Block) -> bool:
+        return authority.lower() in (b"", block.raw_host.lower())
+
+    def _meet_upgrade(self, line: Line, block: Block, raw: bytes) -> Block:
+        allowed = block.upgrade.decode("latin-1") in self.listener.spec.upgrade
+        if not allowed or line.minor == 0 or line.method != b"GET":
+            return block.without_upgrade()
+        if block.length:
+            raise Bad(Reason.BAD_UPGRADE, "an upgrade request with a body")
+        if block.upgrade == b"websocket" and b"\r\nsec-websocket-key:" not in raw.lower():
+            raise Bad(Reason.BAD_UPGRADE, "no Sec-WebSocket-Key")
+        return block
+
+    def _start(self, line: Line, block: Block, rest: bytes) -> None:
+        self.requests += 1
+        limit = self.listener.spec.limits.keep_alive_requests
+        if limit and self.requests >= limit:
+            self.persistent = False
+        self._serving = True
+        self._head_started = 0.0
+        self._expecting = block.expects and line.minor == 1 and block.length != 0
+        if block.length:
+            self.state = BODY
+            self._left = block.length
+            self._body_limit = self.listener.spec.limits.body or 1 << 62
+            self._chunks = ChunkReader(Reason.BAD_CHUNK) if block.length == CHUNKED else None
+            timeouts = self.listener.spec.timeouts
+            patience = timeouts.expect_continue if self._expecting else timeouts.request_body_idle
+            self.deadline = time.monotonic() + (patience or NEVER)
+        else:
+            self.state = WAIT
+            self.deadline = NEVER
+        serial = self.requests
+        self.exchange.begin(line, block, time.monotonic())
+        if rest and self.requests == serial:
+            # The exchange may be over already: then this is the next request, or what is thrown away.
+            if self.state == IDLE:
+                self._buffer += rest
+                self._soon()
+            elif self.state != CLOSED:
+                self.data_received(rest)
+
+    def _read_body(self, data: bytes) -> None:
+        """Pass on a piece of a request's body; what comes after it is the next request."""
+        self._expecting = False
+        rest = b""
+        try:
+            if self._chunks is not None:
+                payload, rest = self._chunks.feed(data)
+                done = self._chunks.done
+                self._body_limit -= len(payload)
+                if self._body_limit < 0:
+                    raise Bad(Reason.BODY_TOO_LARGE, f"limits.body is {self.listener.spec.limits.body}")
+            else:
+                payload, rest = data[: self._left], data[self._left :]
+                self._left -= len(payload)
+                done = not self._left
+        except Bad as bad:
+            self.exchange.request_failed(bad.reason, bad.detail)
+            return
+        serial = self.requests
+        if payload:
+            self.exchange.request_body(payload)
+        if self.requests != serial or self.state != BODY:
+            return
+        if done:
+            self.state = WAIT
+            self.deadline = NEVER
+            self.exchange.request_end()
+            if rest and self.state == WAIT:
+                self._wait_with(rest)
+            elif rest and self.state == IDLE:
+                self._buffer += rest
+                self._soon()
+        else:
+            self.deadline = time.monotonic() + (self.listener.spec.timeouts.request_body_idle or NEVER)
+
+    def _discard(self, data: bytes) -> None:
+        try:
+            if self._chunks is not None:
+                _, rest = self._chunks.feed(data)
+                done = self._chunks.done
+            else:
+                rest = data[self._left :]
+                self._left -= min(self._left, len(data))
+                done = not self._left
+        except Bad:
+            self._linger()
+            return
+        self._discarded += len(data)
+        if done:
+            self._buffer = rest
+            self.next_request(time.monotonic())
+        elif self._discarded > MAX_DISCARD:
+            self._linger()
+
+    # What the exchange wants
+
+    def forwarded(self, block: Block) -> bytes:
+        """Return the X-Forwarded-* lines for one request, where a trusted peer has sent some."""
+        return self.listener.forwarded(self.peer, self.trusted, block)
+
+    def stop_expecting(self) -> bool:
+        """A 100 came from the target; return whether the client waits for one."""
+        expecting, self._expecting = self._expecting, False
+        if expecting:
+            self.deadline = time.monotonic() + (self.listener.spec.timeouts.request_body_idle or NEVER)
+        return expecting
+
+    def can_discard(self) -> bool:
+        """Return whether what is left of the request's body is little enough to read and throw away."""
+        if self.state != BODY:
+            return True
+        return not self._expecting and (self._chunks is not None or self._left <= MAX_DISCARD)
+
+    def done(self, *, keep: bool, aborted: bool = False) -> None:
+        """The exchange is over: go on with the next request, or end."""
+        self._serving = False
+        if self.state in (CLOSED, TUNNEL):
+            return
+        if aborted:
+            self.state = CLOSED
+            connect.reset(self.transport)
+        elif keep and self.state == BODY:
+            self.state = DISCARD
+            self._discarded = 0
+            self._held = 0
+            self.transport.resume_reading()
+            self.deadline = time.monotonic() + LINGER
+        elif keep:
+            self.next_request(time.monotonic())
+        elif self.state == BODY or self._buffer:
+            self._linger()
+        else:
+            self.state = CLOSED
+            self.transport.close()
+
+    def next_request(self, now: float) -> None:
+        """Be ready for another request; what has come of it already is read from the loop, not from here."""
+        self._serving = False
+        if self._ended or not self.persistent:
+            self.state = CLOSED
+            self.transport.close()
+            return
+        self.state = IDLE
+        self.deadline = now + (self.listener.spec.timeouts.keep_alive or NEVER)
+        if self._held:
+            self._held = 0
+            self.transport.resume_reading()
+        if self._buffer:
+            self._soon()
+
+    def _soon(self) -> None:
+        self.listener.place.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.state == IDLE and self._buffer and not self.full:
+            data, self._buffer = self._buffer, b""
+            self._head_started = 0.0
+            self.data_received(data)
+
+    def leave_to_tunnel(self) -> bytes:
+        """A tunnel takes the transport over; return what the client has sent already."""
+        self.state = TUNNEL
+        self.listener.place.deadlines.watched.discard(self)
+        if self._held:
+            self._held = 0
+            self.transport.resume_reading()
+        early, self._buffer = self._buffer, b""
+        return early
+
+    def tunnel_over(self) -> None:
+        """The tunnel is gone, and the connection with it."""
+        self.state = CLOSED
+        self._serving = False
+        self.listener.left(self)
+
+    # Ends
+
+    def _refuse(self, reason: Reason, detail: str, line: Line | None) -> None:
+        """Answer a head that cannot be served, and end the connection."""
+        now = time.monotonic()
+        place = self.listener.place
+        place.count += 1
+        request_id = f"{place.prefix.decode()}{place.count:08x}"
+        headers = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),) if reason.status == 405 else ()
+        status, data = replies.failure(
+            reason,
+            request_id=request_id,
+            as_json=True,
+            is_head=line is not None and line.is_head,
+            close=True,
+            headers=headers,
+        )
+        self.transport.write(data)
+        record.refused(
+            place,
+            self.listener,
+            self.shown,
+            request_id=request_id,
+            status=status,
+            reason=reason,
+            detail=detail,
+            duration=now - self._head_started if self._head_started else 0.0,
+            method=line.shown_method if line is not None else "-",
+            path=line.path if line is not None else "-",
+        )
+        self._linger()
+
+    def _linger(self) -> None:
+        """End so that the client can still read what it was sent: say FIN, and throw away what comes for a moment."""
+        self.state = LINGERING
+        self._buffer = b""
+        self._discarded = 0
+        self.deadline = time.monotonic() + LINGER
+        if self._held:
+            self._held = 0
+            self.transport.resume_reading()
+        if self._ended:
+            self.transport.close()
+        elif self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    def shut_down(self, reason: Reason) -> None:
+        """The time to finish is over."""
+        if self._serving and self.state != TUNNEL:
+            if self.exchange.head_sent:
+                self.exchange.abort(reason, "")
+            else:
+                self.persistent = False
+                self.exchange.keep = False
+                self.exchange.fail(reason)
+        elif self.state != CLOSED:
+            self.state = CLOSED
+            self.transport.abort()
+
+    def close_idle(self) -> None:
+        """End the connection if no request is under way, else after it."""
+        self.persistent = False
+        if self.state == IDLE and not self._buffer:
+            self.state = CLOSED
+            self.transport.close()
+
+    def expired(self, now: float) -> None:
+        """Called by the coarse clock once the deadline is over."""
+        self.deadline = NEVER
+        if self.full:
+            self._too_slow(now)
+        elif self.state == IDLE and self._head_started:
+            self._refuse(Reason.CLIENT_HEADER_TIMEOUT, "", None)
+        elif self.state == IDLE:
+            self.state = CLOSED
+            self.transport.close()
+        elif self.state == BODY and self._expecting:
+            self._expecting = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.deadline = now + (self.listener.spec.timeouts.request_body_idle or NEVER)
+        elif self.state == BODY and self._held:
+            self.deadline = now + (self.listener.spec.timeouts.request_body_idle or NEVER)  # it is us who do not read
+        elif self.state == BODY:
+            self.exchange.request_failed(Reason.CLIENT_BODY_TIMEOUT, "")
+        elif self.state == WAIT and self._ended:
+            self._serving = False
+            self.state = CLOSED
+            self.exchange.client_gone()
+            self.transport.abort()
+        elif self.state == DISCARD:
+            self._linger()
+        elif self.state == LINGERING:
+            self.transport.abort()
+
+    # Back-pressure
+
+    def hold(self, why: int) -> None:
+        """Read no more until `why` is released."""
+        if not self._held:
+            self.transport.pause_reading()
+        self._held |= why
+
+    def release(self, why: int) -> None:
+        """`why` is over; read again if nothing else holds."""
+        if self._held & why:
+            self._held &= ~why
+            if not self._held and self.state != CLOSED:
+                self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._discarded = self.transport.get_write_buffer_size()
+        self.deadline = time.monotonic() + (self.listener.spec.timeouts.write_idle or NEVER)
+        if self._serving:
+            self.exchange.client_full()
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self._discarded = 0
+        self.deadline = NEVER
+        if self._serving:
+            self.exchange.client_drained()
+        elif self.state == IDLE:
+            self.next_request(time.monotonic())
+
+    def _too_slow(self, now: float) -> None:
+        """The write buffer was full for the whole of write_idle: go on if some of it left, else end."""
+        size = self.transport.get_write_buffer_size()
+        if size < self._discarded:
+            self._discarded = size
+            self.deadline = now + self.listener.spec.timeouts.write_idle
+        elif self._serving:
+            self.exchange.abort(Reason.CLIENT_TOO_SLOW, "the client stopped reading")
+        else:
+            connect.reset(self.transport)

@@ -1,0 +1,715 @@
+"""Exchange: one request of a client, from its head to its record, over as many tries as it takes.
+
+    client.begin -> route -> group.pick -> target.idle_connection or connect -> send
+    upstream     -> response_head -> response_body … -> response_end -> record -> client.done
+    going wrong  -> lost / connect_failed / upstream_expired / bad_response -> again elsewhere, or fail / abort
+
+One object per client connection, used for one request after the other; `serial` moves with every try, so that what
+comes back late (a connect, a place in a queue) can tell that nobody waits for it any more.
+
+Rules
+1. A request is sent a second time only if it provably was not taken, or is idempotent and its body is still here.
+2. Once a byte of the final response is with the client there is no other try: what breaks then is an abort.
+3. A reason is set where the failure is seen, once. Every request ends in exactly one `_close`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from balancer.data import record
+from balancer.data.deadlines import NEVER
+from balancer.data.http import replies
+from balancer.data.http.framing import LAST_CHUNK, chunk
+from balancer.data.http.heads import CHUNKED, UNTIL_CLOSE, Bad, Block, Line, ResponseHead
+from balancer.data.http.memory import ResponseMemory
+from balancer.data.http.tunnel import Tunnel
+from balancer.data.place import Place, log
+from balancer.model.reason import Reason
+from balancer.net import failures
+from balancer.picking import retry
+
+if TYPE_CHECKING:
+    from balancer.data.group import LiveGroup
+    from balancer.data.http.client import ClientProtocol
+    from balancer.data.http.upstream import UpstreamProtocol
+    from balancer.data.routes import Route
+    from balancer.data.target import LiveTarget
+
+_T = TypeVar("_T")
+_RAW, _CHUNK = range(2)  # how the response body is framed for the client
+
+
+class Exchange:
+    """One request at a time; see the module's picture for the order of the methods."""
+
+    __slots__ = (
+        "_framing",
+        "_free",
+        "_holding",
+        "_raced",
+        "_replay",
+        "_replay_size",
+        "_retrying",
+        "_reused",
+        "_sent_at",
+        "_written",
+        "block",
+        "bytes_in",
+        "bytes_out",
+        "client",
+        "connect_time",
+        "detail",
+        "first_byte",
+        "from_upstream",
+        "group",
+        "head_sent",
+        "id_line",
+        "is_head",
+        "keep",
+        "line",
+        "place",
+        "plain",
+        "reason",
+        "request_done",
+        "responses",
+        "retries",
+        "route",
+        "serial",
+        "started",
+        "status",
+        "target",
+        "tried",
+        "tunnel",
+        "upstream",
+        "upstream_status",
+    )
+
+    def __init__(self, client: ClientProtocol, place: Place) -> None:
+        self.client = client
+        self.place = place
+        self.serial = 0
+        self.line: Line
+        self.block: Block
+        self.route: Route
+        self.responses: ResponseMemory = client.listener.responses
+        self.group: LiveGroup | None = None
+        self.target: LiveTarget | None = None
+        self.upstream: UpstreamProtocol | None = None
+        self.tunnel: Tunnel | None = None
+        self._holding = False  # counted in its target's work in hand
+
+    @property
+    def request_id(self) -> str:
+        return self.id_line[14:-4].decode()
+
+    # The request
+
+    def begin(self, line: Line, block: Block, now: float) -> None:
+        """Serve a request whose head is read; body and end follow by `request_body` and `request_end`."""
+        place, client = self.place, self.client
+        self.line, self.block, self.started = line, block, now
+        place.began()
+        client.listener.active += 1
+        place.count += 1
+        if block.request_id:
+            self.id_line = b"X-Request-ID: %b\r\n\r\n" % block.request_id
+        else:
+            self.id_line = b"X-Request-ID: %b%08x\r\n\r\n" % (place.prefix, place.count)
+        self.is_head = line.is_head
+        self.request_done = block.length == 0
+        self.keep = client.persistent and ((line.minor == 1 and block.keep is not False) or block.keep is True)
+        self.plain = self.request_done and self.keep and line.minor == 1 and not line.is_head and not block.upgrade
+        self.reason: Reason | None = None
+        self.detail = ""
+        self.status = self.upstream_status = 0
+        self.from_upstream = self.head_sent = False
+        self.first_byte = -1.0
+        self.connect_time = 0.0
+        self.bytes_in = self.bytes_out = self.retries = 0
+        self.tried: list[LiveTarget] = []
+        self._free = 0  # tries outside max_retries: work that was moved, not multiplied
+        self._raced = self._retrying = self._written = self._reused = False
+        self._replay: list[bytes] | None = None if self.request_done else []
+        self._replay_size = 0
+        self._framing = _RAW
+        self.responses = client.listener.responses
+
+        route = line.routes.get(block.route_key)
+        if route is None:
+            route = client.listener.find_route(line, block)
+        self.route = route
+        group = route.group
+        if group is None and route.spread is not None:
+            self.route = route = route.choose()
+            group = route.group
+        self.group = group
+        if group is None:
+            route.answer(self)
+            return
+        target = group.pick()
+        if target is None:
+            self._no_target()
+        else:
+            self.place_at(target)
+
+    def _no_target(self) -> None:
+        group = self.group
+        assert group is not None
+        if not group.targets:
+            self.fail(Reason.NO_TARGETS)
+        elif not group.full():
+            self.fail(Reason.NO_HEALTHY_TARGET)
+        elif not group.enqueue(self):
+            self.fail(Reason.QUEUE_FULL)
+
+    def place_at(self, target: LiveTarget) -> None:
+        """Try at `target`, on an idle connection or a new one."""
+        target.take()
+        self._holding = True
+        self.target = target
+        now = time.monotonic()
+        self._sent_at = now
+        connection = target.idle_connection(careful=not (self.line.idempotent and self.request_done), now=now)
+        if connection is None:
+            self._reused = False
+            target.connect(self)
+        else:
+            self._reused = True
+            self._send(connection, now)
+
+    def connected(self, connection: UpstreamProtocol) -> None:
+        """A connection for this try is there."""
+        now = time.monotonic()
+        self.connect_time += now - self._sent_at
+        self._reused = connection.requests > 0
+        self._send(connection, now)
+
+    def _send(self, connection: UpstreamProtocol, now: float) -> None:
+        self.upstream = connection
+        connection.begin(self)
+        client, block = self.client, self.block
+        head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
+        self._written = True
+        if self._replay:
+            head += b"".join(self._frame(piece) for piece in self._replay)
+        if self.request_done:
+            if block.length == CHUNKED:
+                head += LAST_CHUNK
+            connection.deadline = now + self._head_limit()
+        connection.transport.write(head)
+        if self._replay is not None and not self.request_done:
+            self._bound_replay()
+        client.release(client.CONNECTING)
+
+    def _special_head(self) -> bytes:
+        """Return the request's head where more than the usual has to be said."""
+        block, client = self.block, self.client
+        extra = b""
+        if block.host is None and self.target is not None:
+            extra += b"Host: %b\r\n" % self.target.spec.address.encode()
+        if block.upgrade:
+            extra += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % block.upgrade
+        if block.expects and self.line.minor == 1:
+            extra += b"Expect: 100-continue\r\n"
+        return self.line.out + block.out + extra + client.forwarded(block) + self.id_line
+
+    def _head_limit(self) -> float:
+        assert self.group is not None
+        spec = self.group.spec
+        limit = spec.timeouts.response_header or NEVER
+        return min(limit, spec.retry.per_try) if spec.retry.per_try else limit
+
+    def _frame(self, payload: bytes) -> bytes:
+        return chunk(payload) if self.block.length == CHUNKED else payload
+
+    def request_body(self, payload: bytes) -> None:
+        """Take a piece of the request's body (not empty)."""
+        self.bytes_in += len(payload)
+        connection = self.upstream
+        if self._replay is not None:
+            self._replay.append(payload)
+            self._replay_size += len(payload)
+        if connection is not None:
+            connection.transport.write(self._frame(payload))
+            if self._replay is not None:
+                self._bound_replay()
+        elif self._replay_size > self._replay_limit():
+            self.client.hold(self.client.CONNECTING)
+
+    def _replay_limit(self) -> int:
+        return self.group.spec.retry.replay_buffer if self.group is not None else 0
+
+    def _bound_replay(self) -> None:
+        if self._replay_size > self._replay_limit():
+            self._replay = None  # from here on the request cannot be repeated
+
+    def request_end(self) -> None:
+        """The request's body is complete."""
+        self.request_done = True
+        connection = self.upstream
+        if connection is not None:
+            if self.block.length == CHUNKED:
+                connection.transport.write(LAST_CHUNK)
+            if not self.head_sent:
+                connection.deadline = time.monotonic() + self._head_limit()
+
+    # The response
+
+    def whole_response(self, head: ResponseHead, body: bytes) -> None:
+        """A plain response that came in one piece, to a plain request: the short way. hot."""
+        now = time.monotonic()
+        status = head.status
+        group, target, connection = self.group, self.target, self.upstream
+        assert group is not None and target is not None and connection is not None
+        if status >= 429 and self._status_retry(head):
+            return
+        client = self.client
+        client.transport.write(head.out + self.id_line + body)
+        self.first_byte = now - self.started
+        self.status = self.upstream_status = status
+        self.from_upstream = True
+        self.bytes_out = len(body)
+        self.serial += 1
+        self.upstream = None
+        connection.exchange = None
+        self._holding = False
+        target.release()
+        if target.troubled or status >= 500:
+            group.responded(target, status)
+        target.give(connection, now)
+        if self._retrying:
+            self._stop_retrying()
+        if group.waiting:
+            group.wake()
+        record.close(self, now)
+        self.target = None
+        client.next_request(now)
+
+    def interim(self, head: ResponseHead) -> None:
+        """A 1xx came: relay it to whom it may concern, and wait on for the final response."""
+        connection = self.upstream
+        if connection is not None and self.request_done:
+            connection.deadline = time.monotonic() + self._head_limit()
+        if head.status == 100:
+            if self.client.stop_expecting():
+                self.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        elif self.line.minor == 1:
+            self.client.transport.write(head.out + b"\r\n")
+
+    def response_head(self, head: ResponseHead, length: int) -> bool:
+        """The final head came, a body of `length` follows. Return False if the request went elsewhere."""
+        connection, target, group = self.upstream, self.target, self.group
+        assert connection is not None and target is not None and group is not None
+        if head.status >= 429 and self._status_retry(head):
+            return False
+        now = time.monotonic()
+        self.status = self.upstream_status = head.status
+        self.from_upstream = True
+        self.first_byte = now - self.started
+        if target.troubled or head.status >= 500:
+            group.responded(target, head.status)
+        extra = b""
+        if length in (CHUNKED, UNTIL_CLOSE):
+            if self.line.minor == 1:
+                self._framing = _CHUNK
+                extra = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self.keep = False  # an HTTP/1.0 client reads until the end of the connection
+        if not self.request_done:
+            self.keep = False
+            self.client.hold(self.client.ANSWERED)
+        if self.place.draining or not self.client.persistent:
+            self.keep = False
+        if not self.keep:
+            extra += b"Connection: close\r\n"
+        elif self.line.minor == 0:
+            extra += b"Connection: keep-alive\r\n"
+        self.head_sent = True
+        self.client.transport.write(head.out + extra + self.id_line)
+        connection.deadline = now + (group.spec.timeouts.response_idle or NEVER)
+        return True
+
+    def response_body(self, payload: bytes) -> None:
+        """Pass on a piece of the response's body (not empty)."""
+        connection, group = self.upstream, self.group
+        assert connection is not None and group is not None
+        self.bytes_out += len(payload)
+        self.client.transport.write(chunk(payload) if self._framing == _CHUNK else payload)
+        connection.deadline = time.monotonic() + (group.spec.timeouts.response_idle or NEVER)
+
+    def response_end(self, *, keep: bool) -> None:
+        """The response is complete; `keep`: its connection may serve another."""
+        if self._framing == _CHUNK:
+            self.client.transport.write(LAST_CHUNK)
+        self._leave(keep=keep and self.request_done)
+        self._close()
+
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
+        """A 101 came: from here on client and target talk past us, if that is what was asked for."""
+        connection = self.upstream
+        assert connection is not None
+        if not self.block.upgrade or head.upgrade != self.block.upgrade:
+            self._try_failed(Reason.UPGRADE_FAILED, "a 101 that nobody asked for", "gateway")
+            return
+        self.status = self.upstream_status = 101
+        self.from_upstream = self.head_sent = True
+        self.first_byte = time.monotonic() - self.started
+        client = self.client
+        client.transport.write(
+            head.out + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.block.upgrade + self.id_line + rest
+        )
+        connection.deadline = NEVER
+        connection.leave_to_tunnel()
+        early = client.leave_to_tunnel()
+        timeouts = client.listener.spec.timeouts
+        self.tunnel = Tunnel(
+            client.transport, connection.transport, self.place.deadlines, timeouts.tunnel_idle, 60.0, self._tunnel_over
+        )
+        self.client.listener.tunnels.add(self)
+        if early:
+            self.tunnel.client.data_received(early)
+
+    def _tunnel_over(self, reason: Reason | None, bytes_in: int, bytes_out: int) -> None:
+        self.client.listener.tunnels.discard(self)
+        self.tunnel = None
+        self.bytes_in, self.bytes_out, self.reason = bytes_in, bytes_out, reason
+        if self.upstream is not None:
+            self.upstream.tunnel_over()
+            self.upstream = None
+        self._leave(keep=False)
+        self._close()
+        self.client.tunnel_over()
+
+    # Back-pressure: a full side stops the other's reading
+
+    def upstream_full(self) -> None:
+        """The target does not take the request's body as fast as it comes."""
+        self.client.hold(self.client.UPSTREAM_FULL)
+        if self.upstream is not None and not self.head_sent and self.group is not None:
+            self.upstream.deadline = time.monotonic() + (self.group.spec.timeouts.request_write_idle or NEVER)
+
+    def upstream_drained(self) -> None:
+        """It does again."""
+        if self.upstream is not None and not self.request_done and not self.head_sent:
+            self.upstream.deadline = NEVER
+        self.client.release(self.client.UPSTREAM_FULL)
+
+    def client_full(self) -> None:
+        """The client does not take the response as fast as it comes."""
+        if self.upstream is not None:
+            self.upstream.transport.pause_reading()
+
+    def client_drained(self) -> None:
+        """It does again."""
+        if self.upstream is not None:
+            self.upstream.transport.resume_reading()
+            if self.head_sent and self.group is not None:
+                self.upstream.deadline = time.monotonic() + (self.group.spec.timeouts.response_idle or NEVER)
+
+    # Going wrong
+
+    def connect_failed(self, error: BaseException) -> None:
+        """No connection for this try could be made."""
+        self.connect_time += time.monotonic() - self._sent_at
+        reason = failures.connecting(error)
+        kind = "" if reason is Reason.NO_LOCAL_RESOURCES else "connect"
+        self._try_failed(reason, str(error), kind)
+
+    def lost(self, error: Exception | None, *, began: bool) -> None:
+        """The connection ended before the final head; `began`: some of the response was here."""
+        if self._reused and not began and not self._raced:
+            if self.line.idempotent and self._replayable() and self.target is not None:
+                # The keep-alive race: the target closed as we sent. Once more, on a new connection, and nobody's fault.
+                self._raced = True
+                self._count_retry(Reason.REUSE_RACE)
+                self.retries += 1
+                self._free += 1
+                self.upstream = None
+                self.serial += 1
+                self._reused = False
+                self._sent_at = time.monotonic()
+                self.target.connect(self)
+                return
+            self._try_failed(Reason.UPSTREAM_CLOSED, "a pooled connection closed as the request was sent", "")
+            return
+        self._try_failed(failures.waiting(error), str(error or ""), "gateway")
+
+    def upstream_expired(self, now: float) -> None:
+        """A deadline of the upstream side is over."""
+        connection = self.upstream
+        if connection is None:
+            return
+        if not self.head_sent:
+            if connection.paused and not self.request_done:
+                self._try_failed(Reason.UPSTREAM_WRITE_TIMEOUT, "", "gateway")
+            else:
+                self._try_failed(Reason.RESPONSE_TIMEOUT, "", "gateway")
+        elif not self.client.full:  # else it is us who do not read; the client has its own deadline
+            self.abort(Reason.RESPONSE_IDLE_TIMEOUT, "")
+
+    def bad_response(self, bad: Bad) -> None:
+        """The response breaks the rules of HTTP."""
+        if self.head_sent:
+            self.abort(Reason.RESPONSE_TRUNCATED, bad.detail)
+        else:
+            self._try_failed(bad.reason, bad.detail, "gateway")
+
+    def unsolicited(self) -> None:
+        """Bytes came after a complete response: they are nobody's."""
+        if self.target is not None:
+            self.target.unsolicited("bytes after a complete response")
+
+    def target_removed(self) -> None:
+        """The target is gone and its drain time is over."""
+        if self.tunnel is not None:
+            self.tunnel.end(Reason.TARGET_REMOVED)
+        elif self.head_sent:
+            self.abort(Reason.TARGET_REMOVED, "")
+        else:
+            self._try_failed(Reason.TARGET_REMOVED, "", "")
+
+    def rescue(self) -> None:
+        """The target turned unhealthy or was ejected: move a request that still waits there, if it may be moved."""
+        if self.head_sent or self.tunnel is not None or self.target is None or self.group is None:
+            return
+        may = retry.may_retry(
+            self.group.spec.retry,
+            Reason.RESCUE,
+            idempotent=self.line.idempotent,
+            written=self._written and self.upstream is not None,
+            replayable=self._replayable(),
+        )
+        tried = [*self.tried, self.target]
+        if not may or (found := self._elsewhere(tried)) is None:
+            return
+        self.tried = tried
+        self._leave(keep=False)
+        self._count_retry(Reason.RESCUE)
+        self.retries += 1
+        self._free += 1
+        self.place_at(found)
+
+    def _elsewhere(self, tried: list[LiveTarget]) -> LiveTarget | None:
+        """Return a target to go to that is not among `tried`, None if there is none."""
+        group = self.group
+        assert group is not None
+        while group.successor is not None:
+            group = group.successor
+        self.group = group
+        return group.pick({slot for slot, target in enumerate(group.targets) if target in tried})
+
+    def _status_retry(self, head: ResponseHead) -> bool:
+        """Try elsewhere because of the status, where the rule says so; return True if it was done."""
+        group = self.group
+        assert group is not None
+        if str(head.status) not in group.spec.retry.on or self.retries - self._free >= group.spec.retry.max_retries:
+            return False
+        may = retry.may_retry(
+            group.spec.retry,
+            None,
+            idempotent=self.line.idempotent,
+            written=True,
+            replayable=self._replayable(),
+            upstream_status=head.status,
+            retry_after=b"\r\nretry-after:" in head.out.lower(),
+        )
+        if not may or not group.budget.allows(group.retrying, self._group_active()) or self.target is None:
+            return False
+        tried = [*self.tried, self.target]
+        found = self._elsewhere(tried)
+        if found is None:
+            return False
+        self.upstream_status = head.status
+        group.responded(self.target, head.status)
+        self.tried = tried
+        self._leave(keep=False)
+        self._again(found, Reason.BAD_RESPONSE)
+        return True
+
+    def _replayable(self) -> bool:
+        return self.block.length == 0 or self._replay is not None
+
+    def _group_active(self) -> int:
+        return sum(target.active + target.others for target in self.group.targets) if self.group is not None else 0
+
+    def _try_failed(self, reason: Reason, detail: str, kind: str) -> None:
+        """A try failed before the client saw any of it: go elsewhere or answer. `kind`: the streak it counts in."""
+        group, target = self.group, self.target
+        assert group is not None and target is not None
+        written = self._written and self.upstream is not None
+        replayable = self._replayable()
+        self._leave(keep=False)
+        if kind:
+            group.failed(target, kind)
+        self.target = target  # of the last try, for the record
+        spec = group.spec.retry
+        if self.retries - self._free < spec.max_retries and retry.may_retry(
+            spec, reason, idempotent=self.line.idempotent, written=written, replayable=replayable
+        ):
+            if retry.needs_budget(reason, self.retries - self._free) and not group.budget.allows(
+                group.retrying, self._group_active()
+            ):
+                group.count_retry(Reason.BUDGET)
+            else:
+                self.tried = [*self.tried, target]
+                found = self._elsewhere(self.tried)
+                if found is not None:
+                    self._again(found, reason)
+                    return
+                if kind == "connect" and group.usable():
+                    self._same_again(target, reason)
+                    return
+        self.fail(reason, detail)
+
+    def _again(self, target: LiveTarget, reason: Reason) -> None:
+        self.retries += 1
+        self._count_retry(reason)
+        if not self._retrying and self.group is not None:
+            self._retrying = True
+            self.group.retrying += 1
+        self.place_at(target)
+
+    def _same_again(self, target: LiveTarget, reason: Reason) -> None:
+        """Every target was tried and refused: the same one once more, after a moment."""
+        self.retries += 1
+        self._count_retry(reason)
+        serial = self.serial
+        delay = retry.backoff(self.retries - 1, random.random())
+
+        def later() -> None:
+            if self.serial == serial:
+                self.place_at(self._elsewhere([]) or target)
+
+        self.target = None
+        self.place.loop.call_later(delay, later)
+
+    def _count_retry(self, reason: Reason) -> None:
+        if self.group is not None:
+            self.group.count_retry(reason)
+
+    def _stop_retrying(self) -> None:
+        self._retrying = False
+        if self.group is not None:
+            self.group.retrying = max(0, self.group.retrying - 1)
+
+    def fail(self, reason: Reason, detail: str = "", *, status: int = 0, headers: replies.Headers = ()) -> None:
+        """Answer with a failure of that reason; `detail` is for the log."""
+        if self.head_sent:
+            self.abort(reason, detail)
+            return
+        last = self.target
+        self._leave(keep=False)
+        self.target = last
+        self.reason = reason
+        self.detail = detail
+        client = self.client
+        close = not self.keep or self.place.draining or not client.can_discard()
+        self.status, data = replies.failure(
+            reason,
+            request_id=self.request_id,
+            as_json=replies.wants_json(replies.accept_of(self.block.out)),
+            is_head=self.is_head,
+            close=close,
+            status=status,
+            headers=headers,
+        )
+        self.keep = not close
+        client.transport.write(data)
+        self._close()
+
+    def reply(self, status: int, kind: str, body: bytes, headers: replies.Headers = ()) -> None:
+        """Answer by rule: a redirect or a fixed response."""
+        client = self.client
+        close = not self.keep or self.place.draining or not client.can_discard()
+        self.keep = not close
+        self.status = status
+        data = replies.answer(
+            status,
+            kind,
+            body,
+            request_id=self.request_id,
+            is_head=self.is_head,
+            close=close,
+            headers=headers,
+            keep_alive=self.line.minor == 0 and self.keep,
+        )
+        self.bytes_out = 0 if self.is_head else len(body)
+        client.transport.write(data)
+        self._close()
+
+    def abort(self, reason: Reason, detail: str) -> None:
+        """The response has begun and cannot be finished: end so that the client cannot take it for complete."""
+        self.reason = self.reason or reason
+        self.detail = self.detail or detail
+        self._leave(keep=False)
+        self.keep = False
+        self._close(aborted=True)
+
+    def request_failed(self, reason: Reason, detail: str, status: int = 0) -> None:
+        """The client's body breaks the rules, or stopped coming: its fault, so no other try."""
+        if self.upstream is not None:
+            self.upstream.reset()  # the target must not take what it has for a whole request
+            self.upstream = None
+        self.keep = False
+        self.fail(reason, detail, status=status)
+
+    def client_gone(self) -> None:
+        """The client left: whatever is under way for it ends."""
+        if self.tunnel is not None:
+            return
+        self.reason = Reason.CLIENT_CLOSED
+        if not self.head_sent:
+            self.status = Reason.CLIENT_CLOSED.status
+            self.from_upstream = False
+        last = self.target
+        self._leave(keep=False)
+        self.target = last
+        self.keep = False
+        self._close(aborted=True)
+
+    def guarded(self, step: Callable[[_T], None], value: _T) -> None:
+        """Take a step from outside a protocol's callback: an exception is this request's, not the task's."""
+        try:
+            step(value)
+        except Exception:
+            self.bug()
+
+    def bug(self) -> None:
+        """An exception of our own: the traceback goes to the log with the request's id, never to the client."""
+        log.exception("internal error request_id=%s", self.request_id)
+        self.fail(Reason.INTERNAL_ERROR)
+
+    # The end
+
+    def _leave(self, *, keep: bool) -> None:
+        """End the present try: give its connection back, or end it."""
+        self.serial += 1
+        connection, self.upstream = self.upstream, None
+        target = self.target
+        if connection is not None and not connection.closed:
+            connection.exchange = None
+            if keep and target is not None:
+                connection.transport.resume_reading()
+                target.give(connection, time.monotonic())
+            elif self.request_done:
+                connection.abort()
+            else:
+                connection.reset()
+        self._written = False
+        if target is not None and self._holding:
+            self._holding = False
+            target.release()
+            if self.group is not None and self.group.waiting:
+                self.group.wake()
+
+    def _close(self, *, aborted: bool = False) -> None:
+        if self._retrying:
+            self._stop_retrying()
+        now = time.monotonic()
+        record.close(self, now)
+        self.target = None
+        self.client.done(keep=self.keep, aborted=aborted)

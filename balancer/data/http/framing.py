@@ -1,0 +1,131 @@
+"""Chunked bodies: read strictly, piece by piece, and written anew, so that extensions and trailers vanish.
+
+    chunk = size-in-hex [; extension] CRLF  data  CRLF          last: 0 CRLF  trailers  CRLF
+
+Source: RFC 9112, 7.1; limits of the load balancing notes (2.1).
+"""
+
+from __future__ import annotations
+
+import re
+
+from balancer.data.http.heads import Bad
+from balancer.model.reason import Reason
+
+MAX_EXTENSION = 256
+MAX_EXTENSIONS = 16 * 1024
+MAX_TRAILERS = 8 * 1024
+MAX_TRAILER_FIELDS = 32
+LAST_CHUNK = b"0\r\n\r\n"
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+_EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+_SPACED = re.compile(rb"[0-9A-Fa-f]+[ \t]")
+_TRAILER = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
+_NEVER_IN_TRAILER = (b"content-length:", b"transfer-encoding:")
+
+_IN_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILERS, _DONE = range(5)
+
+
+class ChunkReader:
+    """The state between two reads of a chunked body."""
+
+    __slots__ = ("_buffer", "_extensions", "_fields", "_left", "_state", "_too_large", "_trailers", "fault")
+
+    def __init__(self, fault: Reason) -> None:
+        """`fault` is the reason for a malformed chunk: BAD_CHUNK of a client, BAD_RESPONSE of a target."""
+        self.fault = fault
+        self._too_large = Reason.HEADER_TOO_LARGE if fault is Reason.BAD_CHUNK else Reason.RESPONSE_HEADER_TOO_LARGE
+        self._state = _IN_SIZE
+        self._left = 0
+        self._buffer = b""
+        self._extensions = 0
+        self._trailers = 0
+        self._fields = 0
+
+    @property
+    def done(self) -> bool:
+        """True once the last chunk and its trailers are read."""
+        return self._state == _DONE
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return (payload, what came after the body); raises Bad. The second is empty until `done`."""
+        if self._state == _IN_DATA and len(data) <= self._left:  # in the middle of a large chunk: nothing to copy
+            self._left -= len(data)
+            if not self._left:
+                self._state = _AFTER_DATA
+            return data, b""
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        pieces: list[bytes] = []
+        at, end = 0, len(data)
+        while at < end and self._state != _DONE:
+            if self._state == _IN_DATA:
+                piece = data[at : at + self._left]
+                pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if not self._left:
+                    self._state = _AFTER_DATA
+            elif self._state == _AFTER_DATA:
+                if not data.startswith(b"\r\n", at):
+                    if end - at == 1 and data[at] == 0x0D:
+                        break
+                    raise Bad(self.fault, "no CRLF after the data of a chunk")
+                at += 2
+                self._state = _IN_SIZE
+            else:
+                stop = data.find(b"\r\n", at)
+                if stop < 0:
+                    self._check_unfinished(data, at)
+                    break
+                if self._state == _IN_SIZE:
+                    self._read_size(data[at:stop])
+                else:
+                    self._read_trailer(data[at:stop])
+                at = stop + 2
+        if self._state == _DONE:
+            return b"".join(pieces), data[at:]
+        self._buffer = data[at:]
+        return b"".join(pieces), b""
+
+    def _check_unfinished(self, data: bytes, at: int) -> None:
+        """Refuse early what no further byte can mend, so that nothing waits for it."""
+        limit = MAX_TRAILERS if self._state == _IN_TRAILERS else MAX_EXTENSION + 20
+        if len(data) - at > limit:
+            raise Bad(self._too_large if self._state == _IN_TRAILERS else self.fault, "a chunk line that does not end")
+        rest = data[at:]
+        if b"\n" in rest or b"\r" in rest[:-1]:
+            raise Bad(self.fault, "a line in a chunked body that does not end in CRLF")
+        if self._state == _IN_SIZE and not re.match(rb"[0-9A-Fa-f]{1,16}(?:[ \t]*;|\r?$)", rest):
+            raise Bad(self.fault, "a chunk size that is not a hexadecimal number")
+
+    def _read_size(self, line: bytes) -> None:
+        match = _SIZE.fullmatch(line)
+        if match is None or _SPACED.match(line):
+            raise Bad(self.fault, "a chunk size that is not a hexadecimal number")
+        extension = len(match[2])
+        self._extensions += extension
+        if extension > MAX_EXTENSION or self._extensions > MAX_EXTENSIONS:
+            raise Bad(self.fault, "chunk extensions are too long")
+        self._left = int(match[1], 16)
+        self._state = _IN_DATA if self._left else _IN_TRAILERS
+
+    def _read_trailer(self, line: bytes) -> None:
+        if not line:
+            self._state = _DONE
+            return
+        self._trailers += len(line) + 2
+        self._fields += 1
+        if self._trailers > MAX_TRAILERS or self._fields > MAX_TRAILER_FIELDS:
+            raise Bad(self._too_large, "trailers over 8 KiB or 32 fields")
+        if not _TRAILER.fullmatch(line) or line.lower().startswith(_NEVER_IN_TRAILER):
+            raise Bad(self.fault, "a malformed trailer")
+
+
+def chunk(payload: bytes) -> bytes:
+    """Return `payload` (not empty: an empty chunk would end the body) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)

@@ -1,0 +1,275 @@
+"""UpstreamProtocol: one connection to a target, from one request to the next.
+
+    exchange -> transport.write(head, body) -> target        target -> data_received -> exchange.response_*
+
+It reads heads and frames bodies; what a response means for the request is the exchange's. A connection is idle (no
+exchange), waiting for a head, or in a body. Bytes while idle, or after a complete response, belong to nobody: the
+connection is closed and the bytes are never handed on (response-queue poisoning).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, cast
+
+from balancer.data.deadlines import NEVER
+from balancer.data.http.framing import ChunkReader
+from balancer.data.http.heads import CHUNKED, MAX_RESPONSE_HEAD, UNTIL_CLOSE, Bad, ResponseHead
+from balancer.model.reason import Reason
+from balancer.net import connect
+
+if TYPE_CHECKING:
+    from balancer.data.http.exchange import Exchange
+    from balancer.data.target import LiveTarget
+
+MAX_INTERIM = 16  # 1xx responses before the final one
+_HEAD, _BODY, _CHUNKS, _UNTIL_CLOSE, _COMPLETE = range(5)
+
+
+class UpstreamProtocol(asyncio.Protocol):
+    """One connection to a target."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunks",
+        "_interim",
+        "_left",
+        "_state",
+        "born",
+        "closed",
+        "deadline",
+        "exchange",
+        "idle_limit",
+        "idle_since",
+        "paused",
+        "requests",
+        "target",
+        "transport",
+    )
+
+    def __init__(self, target: LiveTarget) -> None:
+        self.target = target
+        self.transport: asyncio.Transport
+        self.exchange: Exchange | None = None
+        self.deadline = NEVER
+        self.born = 0.0
+        self.idle_since = 0.0
+        self.idle_limit = NEVER  # what the target's Keep-Alive header allows
+        self.requests = 0
+        self.closed = False
+        self.paused = False  # its write buffer is full
+        self._state = _HEAD
+        self._buffer = b""
+        self._left = 0
+        self._interim = 0
+        self._chunks: ChunkReader | None = None
+
+    # Life of the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=64 * 1024)
+        self.born = time.monotonic()
+        self.target.connections.add(self)
+        self.target.place.deadlines.watched.add(self)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Serve `exchange` from now on; it writes its request itself."""
+        self.exchange = exchange
+        self.deadline = NEVER
+        self.requests += 1
+        self._state = _HEAD
+        self._interim = 0
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        self._forget()
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            if self in self.target.idle:
+                self.target.idle.remove(self)
+                self.target.learn(time.monotonic() - self.idle_since)
+            return
+        if self._state == _UNTIL_CLOSE and error is None:
+            exchange.response_end(keep=False)
+        elif self._state == _HEAD:
+            exchange.lost(error, began=bool(self._buffer))
+        else:
+            exchange.abort(Reason.RESPONSE_TRUNCATED, "the target closed in the middle of the body")
+
+    def eof_received(self) -> bool:
+        # An idle connection that the target closed must not be taken by the next request: out of the pool at once.
+        if self.exchange is None and self in self.target.idle:
+            self.target.idle.remove(self)
+            self.target.learn(time.monotonic() - self.idle_since)
+        return False
+
+    def _forget(self) -> None:
+        self.target.connections.discard(self)
+        self.target.place.deadlines.watched.discard(self)
+
+    def close(self) -> None:
+        """Close after what is written; the exchange, if any, is no longer told anything."""
+        self.exchange = None
+        self.closed = True
+        self._forget()
+        self.transport.close()
+
+    def abort(self) -> None:
+        """End at once, dropping what is not sent; the exchange, if any, is no longer told anything."""
+        self.exchange = None
+        self.closed = True
+        self._forget()
+        self.transport.abort()
+
+    def reset(self) -> None:
+        """End with RST: the target must not take a cut body for a whole one."""
+        self.exchange = None
+        self.closed = True
+        self._forget()
+        connect.reset(self.transport)
+
+    def leave_to_tunnel(self) -> None:
+        """A tunnel takes the transport over; this object only stands for it among the target's connections."""
+        self.target.place.deadlines.watched.discard(self)
+
+    def tunnel_over(self) -> None:
+        """The transport is gone."""
+        self.closed = True
+        self.exchange = None
+        self._forget()
+
+    # Back-pressure
+
+    def pause_writing(self) -> None:
+        self.paused = True
+        if self.exchange is not None:
+            self.exchange.upstream_full()
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self.exchange is not None:
+            self.exchange.upstream_drained()
+
+    # The response
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            self._unsolicited("bytes on an idle connection")
+            return
+        try:
+            if self._state == _HEAD:
+                self._read_head(exchange, data)
+            else:
+                self._read_body(exchange, data)
+        except Bad as bad:
+            exchange.bad_response(bad)
+        except Exception:
+            exchange.bug()
+
+    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        end = data.find(b"\r\n\r\n") + 4
+        if end == 3:
+            self._keep_unfinished(data)
+            return
+        head = data if end == len(data) else data[:end]
+        memory = exchange.responses
+        found = memory.heads.new.get(head)
+        if found is None:
+            if end > MAX_RESPONSE_HEAD:
+                raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, f"{end} bytes")
+            found = memory.head(head)
+        # hot: nothing to decide and everything is here
+        if found.plain and len(data) - end == found.length and exchange.plain:
+            exchange.whole_response(found, data[end:])
+            return
+        self._head(exchange, found, data[end:])
+
+    def _keep_unfinished(self, data: bytes) -> None:
+        if len(data) > MAX_RESPONSE_HEAD:
+            raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, "over 64 KiB without an end")
+        if not b"HTTP/1.".startswith(data[:7]):
+            raise Bad(Reason.BAD_RESPONSE, "the answer does not begin with HTTP/1.")
+        if data.count(b"\n") != data.count(b"\r\n"):
+            raise Bad(Reason.BAD_RESPONSE, "a line that does not end in CRLF")
+        self._buffer = data
+
+    def _head(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
+        if head.status < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM:
+                raise Bad(Reason.BAD_RESPONSE, "more than 16 interim responses")
+            if head.status == 101:
+                exchange.switched(head, rest)
+                return
+            exchange.interim(head)
+            if rest and self.exchange is exchange:
+                self._read_head(exchange, rest)
+            return
+        if head.idle_hint:
+            self.idle_limit = max(0.5, head.idle_hint - 1.0)
+        length = 0 if head.bodiless or exchange.is_head else head.length
+        self._left = length
+        if length == CHUNKED:
+            self._state = _CHUNKS
+            self._chunks = ChunkReader(Reason.BAD_RESPONSE)
+        elif length == UNTIL_CLOSE:
+            self._state = _UNTIL_CLOSE
+        else:
+            self._state = _BODY if length else _COMPLETE
+        if not exchange.response_head(head, length):
+            return  # the exchange went elsewhere
+        if self._state == _COMPLETE:
+            self._finish(exchange, head.keep, rest)
+        elif rest:
+            self._read_body(exchange, rest)
+
+    def _read_body(self, exchange: Exchange, data: bytes) -> None:
+        if self._state == _BODY:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                exchange.response_body(data)
+                return
+            exchange.response_body(data if not left else data[:left])
+            self._finish(exchange, keep=True, rest=data[left:] if left else b"")
+        elif self._state == _CHUNKS and self._chunks is not None:
+            payload, rest = self._chunks.feed(data)
+            if payload:
+                exchange.response_body(payload)
+            if self._chunks.done:
+                self._finish(exchange, keep=True, rest=rest)
+        elif self._state == _UNTIL_CLOSE:
+            exchange.response_body(data)
+        else:
+            self._unsolicited("bytes after a complete response")
+
+    def _finish(self, exchange: Exchange, keep: bool, rest: bytes) -> None:
+        if self.exchange is not exchange:
+            return
+        self._state = _COMPLETE
+        if rest:
+            exchange.unsolicited()
+        exchange.response_end(keep=keep and not rest)
+
+    def _unsolicited(self, detail: str) -> None:
+        self.target.unsolicited(detail)
+        if self in self.target.idle:
+            self.target.idle.remove(self)
+        self.abort()
+
+    # Deadlines
+
+    def expired(self, now: float) -> None:
+        """Called by the coarse clock once the deadline is over."""
+        self.deadline = NEVER
+        if self.exchange is not None:
+            self.exchange.upstream_expired(now)
+        elif self in self.target.idle:
+            self.target.idle.remove(self)
+            self.close()

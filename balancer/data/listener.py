@@ -1,0 +1,203 @@
+"""LiveListener: a listener in one worker: its socket, its connections, its rules under the present snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import time
+from json.encoder import encode_basestring_ascii as quote
+
+from balancer.board import layout
+from balancer.data.group import LiveGroup
+from balancer.data.http.client import ClientProtocol
+from balancer.data.http.exchange import Exchange
+from balancer.data.http.heads import Block, Line
+from balancer.data.http.memory import RequestMemory, ResponseMemory
+from balancer.data.place import Place, log
+from balancer.data.routes import FixedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
+from balancer.model.reason import Reason
+from balancer.model.snapshot import Action, FixedResponse, Forward, Listener, Redirect
+from balancer.routing.router import Matched, NoRule, Router, WrongMethod
+
+MAX_ROUTES = 64  # remembered per request line
+
+
+class LiveListener:
+    """A listener, from the snapshot that brought it to the one that takes it away."""
+
+    def __init__(self, place: Place, name: str, sock: socket.socket) -> None:
+        self.place = place
+        self.name = name
+        self.shown = f'"listener":{quote(name)},'
+        self.connections: set[ClientProtocol] = set()
+        self.tunnels: set[Exchange] = set()
+        self.closing = False
+        self.active = 0  # requests under way
+        self._sock = sock
+        self.port = int(sock.getsockname()[1])
+        self._server: asyncio.Server | None = None
+        self.spec: Listener
+        self.nowhere: Route
+        self.responses = ResponseMemory(remember=place.remember)
+
+    def configure(self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int]) -> None:
+        """Serve by another snapshot from the next request on. Nothing here can fail."""
+        self.spec = spec
+        self._slots = slots
+        self._cell = slots.get(f"listener|{spec.name}", -1)
+        self._router = Router(spec.rules)
+        self._routes = [self._route(rule.name, rule.action, groups) for rule in spec.rules]
+        self.nowhere = Route(self.place, spec.name, "", slots)
+        self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
+        wanted = self._router.header_names
+        self._memories = {
+            trusted: RequestMemory(trusted=trusted, wanted=wanted, remember=self.place.remember)
+            for trusted in (False, True)
+        }
+        self.responses = ResponseMemory(remember=self.place.remember)
+        self.show()
+        for client in self.connections:
+            client.trusted = self.trusts(client.peer)
+            client.memory = self._memories[client.trusted]
+
+    def _route(self, rule: str, action: Action, groups: dict[str, LiveGroup]) -> Route:
+        place, slots = self.place, self._slots
+        match action:
+            case Forward(named):
+                routes = [(Route(place, self.name, rule, slots, groups.get(name)), weight) for name, weight in named]
+                if len(routes) == 1:
+                    return routes[0][0]
+                return WeightedRoute(place, self.name, rule, slots, tuple(routes))
+            case Redirect():
+                return RedirectRoute(place, self.name, rule, slots, action)
+            case FixedResponse():
+                return FixedRoute(place, self.name, rule, slots, action)
+
+    async def serve(self) -> None:
+        """Accept connections on the socket this worker was given."""
+        self._server = await self.place.loop.create_server(lambda: ClientProtocol(self), sock=self._sock, backlog=4096)
+
+    def find_route(self, line: Line, block: Block) -> Route:
+        """Return where a request goes, and remember it with its line."""
+        found = self._router.match(line.shown_method, block.host, line.path, line.query, block.values)
+        match found:
+            case Matched():
+                route = self._routes[found.index]
+            case WrongMethod():
+                route = NoRoute(self.place, self.name, self._slots, "", found.allow)
+            case NoRule():
+                route = NoRoute(self.place, self.name, self._slots, found.nearest)
+        if len(line.routes) >= MAX_ROUTES:
+            line.routes.clear()
+        line.routes[block.route_key] = route
+        return route
+
+    # What a connection needs to know of its peer
+
+    def trusts(self, peer: str) -> bool:
+        """Return whether the X-Forwarded-* of `peer` are believed."""
+        if not self._networks:
+            return False
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+    def memory_for(self, trusted: bool) -> RequestMemory:
+        """Return the memory of heads for that class of peers."""
+        return self._memories[trusted]
+
+    def suffix(self, peer: str) -> bytes:
+        """Return the header lines that are the same for every request of a connection."""
+        return (
+            f"X-Forwarded-For: {peer}\r\nX-Real-IP: {peer}\r\n"
+            f"X-Forwarded-Proto: http\r\nX-Forwarded-Port: {self.port}\r\n"
+        ).encode()
+
+    def forwarded(self, peer: str, trusted: bool, block: Block) -> bytes:
+        """Return those lines for one request of a peer that may be trusted. Source: load balancing notes, 2.3."""
+        if not trusted:
+            return self.suffix(peer)
+        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
+        client = next((entry for entry in reversed(chain) if not self.trusts(entry)), chain[0] if chain else peer)
+        lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {client}\r\n"
+        if b"x-forwarded-proto" not in block.seen:
+            lines += "X-Forwarded-Proto: http\r\n"
+        if b"x-forwarded-port" not in block.seen:
+            lines += f"X-Forwarded-Port: {self.port}\r\n"
+        return lines.encode("latin-1")
+
+    # Connections
+
+    def joined(self, client: ClientProtocol) -> None:
+        """A client connected."""
+        self.connections.add(client)
+        self.place.connections += 1
+        self.place.deadlines.watched.add(client)
+        if self._cell >= 0:
+            self.place.row[self._cell + layout.LISTENER_ACCEPTED] += 1
+        if self.closing or self.place.draining:
+            client.persistent = False
+
+    def left(self, client: ClientProtocol) -> None:
+        """A client's connection is gone."""
+        if client in self.connections:
+            self.connections.discard(client)
+            self.place.connections -= 1
+        self.place.deadlines.watched.discard(client)
+
+    def show(self) -> None:
+        """Put the gauges on the board."""
+        if self._cell >= 0:
+            self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
+            self.place.row[self._cell + layout.LISTENER_ACTIVE] = self.active
+
+    def log_bug(self, peer: str) -> None:
+        """Log an exception of our own outside any request."""
+        log.exception("internal error listener=%s client=%s", self.name, peer)
+
+    # The end
+
+    async def stop_accepting(self) -> None:
+        """Accept what waits in the backlog, then no more."""
+        if self._server is None:
+            return
+        server, self._server = self._server, None
+        sock = self._sock.dup()
+        server.close()
+        try:
+            while True:
+                accepted, _ = sock.accept()
+                accepted.setblocking(False)
+                await self.place.loop.connect_accepted_socket(lambda: ClientProtocol(self), accepted)
+        except (BlockingIOError, OSError):
+            pass
+        finally:
+            sock.close()
+
+    def close_idle(self) -> None:
+        """End connections as soon as nothing is under way on them."""
+        for client in list(self.connections):
+            client.close_idle()
+
+    def abort(self, reason: Reason) -> None:
+        """End everything that still runs."""
+        for exchange in list(self.tunnels):
+            if exchange.tunnel is not None:
+                exchange.tunnel.end(reason)
+        for client in list(self.connections):
+            client.shut_down(reason)
+
+    async def retire(self, timeout: float) -> None:
+        """The listener is gone from the configuration: its connections end after their current response."""
+        self.closing = True
+        await self.stop_accepting()
+        self.close_idle()
+        until = time.monotonic() + timeout
+        while self.connections and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        self.abort(Reason.SHUTTING_DOWN)

@@ -1,0 +1,193 @@
+"""Live: what a worker serves by: the running snapshot as listeners, groups and targets, swapped as one.
+
+`build` makes everything that can fail, beside what runs; `swap` only puts it in place, between two events. What did not
+change is the same object before and after: targets with their pools and counts, groups with their place in the cycle,
+listeners with their connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+
+from balancer.board.board import Board
+from balancer.data.deadlines import PERIOD
+from balancer.data.group import LiveGroup
+from balancer.data.listener import LiveListener
+from balancer.data.place import Place
+from balancer.data.target import LiveTarget
+from balancer.model.reason import Reason
+from balancer.model.snapshot import Snapshot
+from balancer.routing.router import Router
+
+LAST_WORD = 1.0  # seconds that idle connections stay open at the end, so that a request just sent is answered
+
+
+@dataclass(slots=True)
+class _Next:
+    """What `swap` puts in place."""
+
+    snapshot: Snapshot
+    groups: dict[str, LiveGroup]
+    targets: dict[tuple[str, str, str, int], LiveTarget]
+    sockets: dict[str, socket.socket]
+
+
+class Live:
+    """The data path of one worker."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        board: Board,
+        place: int,
+        places: int,
+        send: Callable[[dict[str, object]], object],
+    ) -> None:
+        self.on_drained: Callable[[], None] = lambda: None
+        remember = os.environ.get("BALANCER_HEAD_MEMORY", "on") != "off"
+        self.place = Place(loop, board, place, places, send, remember=remember)
+        self.snapshot = Snapshot()
+        self.listeners: dict[str, LiveListener] = {}
+        self.groups: dict[str, LiveGroup] = {}
+        self.targets: dict[tuple[str, str, str, int], LiveTarget] = {}
+        self._sockets: dict[str, socket.socket] = {}
+        self._next: _Next | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._minute = 0.0
+        self._tick()
+
+    # Snapshots
+
+    def build(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
+        """Make what `swap` will put in place; ValueError, and nothing changed, if it cannot be."""
+        groups: dict[str, LiveGroup] = {}
+        targets: dict[tuple[str, str, str, int], LiveTarget] = {}
+        for spec in snapshot.target_groups:
+            own = []
+            for target in spec.targets:
+                key = (spec.name, target.name, target.ip, target.port)
+                live = self.targets.get(key)
+                if live is None or live.cell != snapshot.slots.get(f"target|{spec.name}|{target.name}", -1):
+                    live = LiveTarget(self.place, spec, target, snapshot.slots)
+                targets[key] = live
+                own.append(live)
+            running = self.groups.get(spec.name)
+            if running is not None and running.spec == spec and running.targets == own:
+                groups[spec.name] = running
+            else:
+                groups[spec.name] = LiveGroup(self.place, spec, own, snapshot.slots)
+        for listener in snapshot.listeners:
+            if listener.name not in sockets:
+                raise ValueError(f"no socket for listener {listener.name!r}")
+            Router(listener.rules)  # raises ValueError
+        self._next = _Next(snapshot, groups, targets, sockets)
+
+    def withdraw(self) -> None:
+        """Forget what was built."""
+        self._next = None
+
+    def swap(self) -> None:
+        """Put in place what was built."""
+        found, self._next = self._next, None
+        if found is None:
+            return
+        snapshot, before = found.snapshot, self.targets
+        self.place.access_log.open(snapshot.access_log.path)
+        specs = {group.name: {target.name: target for target in group.targets} for group in snapshot.target_groups}
+        for name, group in found.groups.items():
+            running = self.groups.get(name)
+            if running is not group:
+                group.take_over(running)
+                for live in group.targets:
+                    live.configure(group.spec, specs[name][live.name])
+        self.snapshot, self.groups, self.targets = snapshot, found.groups, found.targets
+        for key, target in before.items():
+            if self.targets.get(key) is not target:
+                target.remove()
+        self._listen(snapshot, found.sockets)
+
+    def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
+        wanted = {listener.name: listener for listener in snapshot.listeners}
+        for name, live in list(self.listeners.items()):
+            if name not in wanted or self._sockets.get(name) is not sockets[name]:
+                del self.listeners[name]
+                drain = max((group.drain_timeout for group in snapshot.target_groups), default=30.0)
+                self._spawn(live.retire(drain))
+        for name, spec in wanted.items():
+            running = self.listeners.get(name)
+            if running is None:
+                running = LiveListener(self.place, name, sockets[name].dup())
+                running.configure(spec, self.groups, snapshot.slots)
+                self.listeners[name] = running
+                self._spawn(running.serve())
+            else:
+                running.configure(spec, self.groups, snapshot.slots)
+        self._sockets = dict(sockets)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = self.place.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What control says
+
+    def states(self) -> None:
+        """Read the board: control has written."""
+        for group in self.groups.values():
+            group.refresh()
+
+    def veto(self, group: str, target: str) -> None:
+        """Take back an ejection that this worker made for itself."""
+        if group in self.groups:
+            self.groups[group].veto(target)
+
+    # The coarse clock
+
+    def _tick(self) -> None:
+        place = self.place
+        now = time.monotonic()
+        more = place.deadlines.look(now)
+        for group in self.groups.values():
+            group.look(now)
+        for listener in self.listeners.values():
+            listener.show()
+        if now - self._minute >= 6.0:
+            self._minute = now
+            for target in self.targets.values():
+                target.forget(0.1)
+        place.show()
+        place.access_log.flush()
+        place.loop.call_later(0.0 if more else PERIOD, self._tick)
+
+    # The end
+
+    async def drain(self, timeout: float) -> None:
+        """Accept what waits, then no more; return when all is finished, or was aborted after `timeout` seconds."""
+        place = self.place
+        until = time.monotonic() + timeout
+        place.draining = True
+        listeners = list(self.listeners.values())
+        for listener in listeners:
+            await listener.stop_accepting()
+        self.on_drained()
+        for listener in listeners:
+            for client in listener.connections:
+                client.persistent = False
+        idle_until = min(until, time.monotonic() + LAST_WORD)
+        while any(listener.connections for listener in listeners):
+            now = time.monotonic()
+            if now >= idle_until:
+                for listener in listeners:
+                    listener.close_idle()
+            if now >= until:
+                for listener in listeners:
+                    listener.abort(Reason.SHUTTING_DOWN)
+                break
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0)  # what was written leaves at the end of the round
+        place.access_log.close(1.0)

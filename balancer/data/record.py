@@ -1,0 +1,100 @@
+"""The end of every request: counters on the board and a line in the access log. Runs exactly once for each."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from json.encoder import encode_basestring_ascii as quote
+from typing import TYPE_CHECKING
+
+from balancer.board import histogram, layout
+from balancer.board.histogram import EDGES
+from balancer.data import access_log
+from balancer.model.reason import Reason
+
+if TYPE_CHECKING:
+    from balancer.data.http.exchange import Exchange
+    from balancer.data.listener import LiveListener
+    from balancer.data.place import Place
+
+_FIRST_BYTE_SUM = layout.FLOW_FIRST_BYTE + histogram.SUM
+
+
+def close(exchange: Exchange, now: float) -> None:
+    """Count and log a finished request. hot: 1.5 µs with the log, 0.7 without."""
+    place = exchange.place
+    place.ended()
+    exchange.client.listener.active -= 1
+    row = place.row
+    route = exchange.route
+    duration = now - exchange.started
+    flow = route.flow
+    row[flow + bisect_left(EDGES, duration)] += 1
+    row[flow + histogram.SUM] += int(duration * 1e6)
+    first_byte = exchange.first_byte
+    if first_byte >= 0.0:
+        row[flow + layout.FLOW_FIRST_BYTE + bisect_left(EDGES, first_byte)] += 1
+        row[flow + _FIRST_BYTE_SUM] += int(first_byte * 1e6)
+    if exchange.bytes_in:
+        row[flow + layout.FLOW_BYTES_IN] += exchange.bytes_in
+    if exchange.bytes_out:
+        row[flow + layout.FLOW_BYTES_OUT] += exchange.bytes_out
+    target = exchange.target
+    hits = route.hits[target] if target in route.hits else route.hits_of(target)
+    status = exchange.status
+    row[hits + status // 100 - 1 + (0 if exchange.from_upstream else layout.HITS_BALANCER)] += 1
+    if exchange.reason is not None:
+        route.count_failure(exchange.reason)
+    if place.access_log.enabled:
+        _log(exchange, place, duration)
+
+
+def _log(exchange: Exchange, place: Place, duration: float) -> None:
+    line, block, route = exchange.line, exchange.block, exchange.route
+    reason, target = exchange.reason, exchange.target
+    name, zone = (_EMPTY, _EMPTY) if target is None else (target.shown, target.shown_zone)
+    first_byte = exchange.first_byte
+    place.access_log.write(
+        f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.request_id}",{exchange.client.shown}'
+        f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{exchange.status},'
+        f'"source":"{"upstream" if exchange.from_upstream else "balancer"}","reason":"{reason.word if reason else ""}",'
+        f'"target_group":{route.shown},"target":{name},"zone":{zone},"duration_ms":{duration * 1000:.3f},'
+        f'"connect_ms":{exchange.connect_time * 1000:.3f},'
+        f'"first_byte_ms":{first_byte * 1000 if first_byte >= 0.0 else 0.0:.3f},"bytes_in":{exchange.bytes_in},'
+        f'"bytes_out":{exchange.bytes_out},"retries":{exchange.retries},"upstream_status":{exchange.upstream_status},'
+        f'"detail":{quote(exchange.detail) if exchange.detail else _EMPTY}}}\n'
+    )
+
+
+_EMPTY = '""'
+
+
+def refused(
+    place: Place,
+    listener: LiveListener,
+    shown: str,
+    *,
+    request_id: str,
+    status: int,
+    reason: Reason,
+    detail: str,
+    duration: float,
+    method: str = "-",
+    host: str = "",
+    path: str = "-",
+) -> None:
+    """Count and log a request that never became an exchange: its head could not be read."""
+    route = listener.nowhere
+    row = place.row
+    row[route.flow + bisect_left(EDGES, duration)] += 1
+    row[route.flow + histogram.SUM] += int(duration * 1e6)
+    row[route.hits[None] + status // 100 - 1 + layout.HITS_BALANCER] += 1
+    route.count_failure(reason)
+    if place.access_log.enabled:
+        place.access_log.write(
+            f'{{"time":"{place.clock.text(time.time())}","request_id":"{request_id}",{shown}"method":"{method}",'
+            f'"host":{quote(host)},"path":{access_log.path_text(path)},"status":{status},"source":"balancer",'
+            f'"reason":"{reason.word}","target_group":"","target":"","zone":"","duration_ms":{duration * 1000:.3f},'
+            f'"connect_ms":0.000,"first_byte_ms":0.000,"bytes_in":0,"bytes_out":0,"retries":0,"upstream_status":0,'
+            f'"detail":{quote(detail[:200])}}}\n'
+        )

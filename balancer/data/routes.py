@@ -1,0 +1,161 @@
+"""Routes: what a listener's rules come to in a worker: a group to forward to, or an answer of our own.
+
+A route knows its places on the board, so that the end of a request adds to cells and looks up nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from json.encoder import encode_basestring_ascii as quote
+from typing import TYPE_CHECKING
+
+from balancer.board import layout
+from balancer.data.group import LiveGroup
+from balancer.data.place import Place
+from balancer.data.target import LiveTarget
+from balancer.model.reason import REASON_CODES, Reason
+from balancer.model.snapshot import FixedResponse, Redirect
+from balancer.picking.spread import Spread
+from balancer.routing import redirect
+
+if TYPE_CHECKING:
+    from balancer.data.http.exchange import Exchange
+
+
+class Route:
+    """Where requests go that a rule matched: `group`, or one of several by `choose`, or `answer`."""
+
+    __slots__ = (
+        "_groups",
+        "_place",
+        "_reasons",
+        "_slots",
+        "flow",
+        "group",
+        "hits",
+        "listener",
+        "rule",
+        "shown",
+        "spread",
+    )
+
+    def __init__(
+        self, place: Place, listener: str, rule: str, slots: dict[str, int], group: LiveGroup | None = None
+    ) -> None:
+        self.rule = rule
+        self.listener = listener
+        self.group = group
+        self.spread: Spread | None = None
+        self._groups: tuple[Route, ...] = ()
+        self._place = place
+        self._slots = slots
+        name = group.spec.name if group is not None else ""
+        self.shown = quote(name)
+        # Cells of series that found no place on the board go to a block that nobody reads: the row's last.
+        self.flow = slots.get(f"flow|{listener}|{name}", _NOWHERE)
+        self._reasons = slots.get(f"reasons|{name}", _NOWHERE)
+        self.hits: dict[LiveTarget | None, int] = {None: slots.get(f"hits|{listener}|{name}|", _NOWHERE)}
+        if group is not None:
+            for target in group.targets:
+                self.hits_of(target)
+
+    def hits_of(self, target: LiveTarget | None) -> int:
+        """Return the cell of a target's hits; one that joined after this route was made is looked up once."""
+        name = "" if target is None else target.name
+        group = self.group.spec.name if self.group is not None else ""
+        cell = self._slots.get(f"hits|{self.listener}|{group}|{name}", self.hits[None])
+        self.hits[target] = cell
+        return cell
+
+    def count_failure(self, reason: Reason) -> None:
+        """Count a failed request."""
+        self._place.row[self._reasons + REASON_CODES[reason]] += 1
+
+    def choose(self) -> Route:
+        """Return the route to use: this one, unless it stands for several."""
+        return self
+
+    def answer(self, exchange: Exchange) -> None:
+        """Answer without a target."""
+        exchange.fail(Reason.CONFIG_ERROR)
+
+
+_NOWHERE = layout.CELLS - max(layout.BLOCKS.values())
+
+
+class WeightedRoute(Route):
+    """Several groups by weight; a group that cannot serve is passed over if another can."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, place: Place, listener: str, rule: str, slots: dict[str, int], routes: tuple[tuple[Route, int], ...]
+    ) -> None:
+        super().__init__(place, listener, rule, slots)
+        self._groups = tuple(route for route, _ in routes)
+        self.spread = Spread(tuple((route.rule, weight) for route, weight in routes), random.random)
+
+    def choose(self) -> Route:
+        """Return the route of the group whose turn it is."""
+        assert self.spread is not None
+        index = self.spread.pick()
+        if index is not None and not self._serves(index):
+            others = {other for other in range(len(self._groups)) if not self._serves(other)}
+            other = self.spread.pick(others)
+            index = index if other is None else other
+        return self._groups[index or 0]
+
+    def _serves(self, index: int) -> bool:
+        group = self._groups[index].group
+        return group is not None and group.usable()
+
+
+class RedirectRoute(Route):
+    """A Location."""
+
+    __slots__ = ("_action",)
+
+    def __init__(self, place: Place, listener: str, rule: str, slots: dict[str, int], action: Redirect) -> None:
+        super().__init__(place, listener, rule, slots)
+        self._action = action
+
+    def answer(self, exchange: Exchange) -> None:
+        line, block = exchange.line, exchange.block
+        path = line.target.partition(b"?")[0].decode("latin-1")
+        to = redirect.location(
+            self._action.to, "http", block.host or "", exchange.client.listener.port, path, line.query
+        )
+        exchange.reply(self._action.status, "", b"", (("Location", to),))
+
+
+class FixedRoute(Route):
+    """A fixed response."""
+
+    __slots__ = ("_action", "_body")
+
+    def __init__(self, place: Place, listener: str, rule: str, slots: dict[str, int], action: FixedResponse) -> None:
+        super().__init__(place, listener, rule, slots)
+        self._action = action
+        self._body = action.body.encode()
+
+    def answer(self, exchange: Exchange) -> None:
+        exchange.reply(self._action.status, self._action.content_type, self._body)
+
+
+class NoRoute(Route):
+    """No rule matches, or none for this method (`allow` is not empty)."""
+
+    __slots__ = ("_allow", "_nearest")
+
+    def __init__(
+        self, place: Place, listener: str, slots: dict[str, int], nearest: str = "", allow: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(place, listener, "", slots)
+        self._nearest = nearest
+        self._allow = allow
+
+    def answer(self, exchange: Exchange) -> None:
+        if self._allow:
+            exchange.fail(Reason.METHOD_NOT_ALLOWED, self._nearest, headers=(("Allow", ", ".join(self._allow)),))
+        else:
+            exchange.fail(Reason.NO_RULE, self._nearest)

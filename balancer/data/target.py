@@ -1,0 +1,264 @@
+"""LiveTarget: one target as a worker uses it: its idle connections, its connects in progress, its work in hand.
+
+It outlives reloads as long as group, name and address stay the same: pool, counts and streaks go on.
+
+Rules
+1. `active` goes up once for a request that is placed here and down once when its try is over (`take`, `release`).
+2. Idle connections are a stack: the last one used is the first to go again, so that surplus ages out.
+3. A connection is in exactly one place: idle here, or with one exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from balancer.board import layout
+from balancer.data.access_log import quote
+from balancer.data.deadlines import NEVER
+from balancer.data.place import Place, log
+from balancer.health.ejection import Streaks
+from balancer.model.names import Evidence, State
+from balancer.model.reason import REASON_CODES, Reason
+from balancer.model.snapshot import Target, TargetGroup
+from balancer.net import connect
+
+if TYPE_CHECKING:
+    from balancer.data.http.exchange import Exchange
+    from balancer.data.http.upstream import UpstreamProtocol
+
+MAX_IDLE = 64  # connections kept idle per worker and target
+MAX_CONNECTING = 32  # connects in progress per worker and target: no stampede on a target that just recovered
+MAX_AGE = 600.0  # seconds a connection is used
+MAX_REQUESTS = 10_000  # requests a connection carries
+SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
+FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
+_GONE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
+
+
+class LiveTarget:
+    """A target in one worker."""
+
+    __slots__ = (
+        "_tasks",
+        "active",
+        "cell",
+        "column",
+        "connecting",
+        "connections",
+        "ejected_until",
+        "evidence",
+        "group_name",
+        "idle",
+        "idle_limit",
+        "limit",
+        "others",
+        "place",
+        "reasons",
+        "removed",
+        "shown",
+        "shown_zone",
+        "spec",
+        "state",
+        "state_slot",
+        "streaks",
+        "timeouts",
+        "troubled",
+        "waiting",
+    )
+
+    def __init__(self, place: Place, group: TargetGroup, spec: Target, slots: dict[str, int]) -> None:
+        self.place = place
+        self.group_name = group.name
+        self.idle: list[UpstreamProtocol] = []
+        self.connections: set[UpstreamProtocol] = set()
+        self.connecting = 0
+        self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, since
+        self.active = 0
+        self.others = 0  # in-flight requests of other workers, as of the last look
+        self.state = State.UNKNOWN
+        self.evidence = Evidence.NONE
+        self.ejected_until = 0.0  # > 0: ejected by this worker for itself, until control says more
+        self.troubled = False  # True: a streak has begun
+        self.idle_limit = NEVER  # learned: how long this target keeps an idle connection
+        self.removed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
+        self.state_slot = slots.get(f"state|{group.name}|{spec.name}", -1)
+        self.reasons = slots.get(f"reasons|{group.name}", -1)
+        self.column = place.board.column(max(self.cell, 0), place.places)
+        self.configure(group, spec)
+
+    def configure(self, group: TargetGroup, spec: Target) -> None:
+        """Take another version's settings; what goes on is not touched."""
+        self.spec = spec
+        self.shown, self.shown_zone = quote(spec.name), quote(spec.zone)  # as in the access log
+        self.timeouts = group.timeouts
+        self.limit = group.max_connections
+        self.streaks = Streaks(group.passive) if group.passive is not None else None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    # Work in hand
+
+    def take(self) -> None:
+        """A request is placed here."""
+        self.active += 1
+        if self.cell >= 0:
+            self.place.row[self.cell + layout.TARGET_ACTIVE] = self.active
+
+    def release(self) -> None:
+        """A try is over, whatever its end."""
+        self.active -= 1
+        if self.cell >= 0:
+            self.place.row[self.cell + layout.TARGET_ACTIVE] = self.active
+
+    def in_flight(self) -> int:
+        """Return the requests in flight here, over all workers."""
+        return sum(self.column) if self.cell >= 0 else self.active
+
+    # Connections
+
+    def idle_connection(self, *, careful: bool, now: float) -> UpstreamProtocol | None:
+        """Return an idle connection, the last used first, or None.
+
+        `careful`: the request could not be repeated, so a connection that has rested for a while is taken only if the
+        kernel has not heard its end.
+        """
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            if connection.deadline <= now or (
+                careful and now - connection.idle_since >= FRESH and not _lives(connection)
+            ):
+                connection.close()
+                continue
+            return connection
+        return None
+
+    def connect(self, exchange: Exchange) -> None:
+        """Bring `exchange` a new connection, or the failure to make one; later, never from within this call."""
+        if self.connecting >= MAX_CONNECTING:
+            self.waiting.append((exchange, exchange.serial, time.monotonic()))
+            return
+        self.connecting += 1
+        task = self.place.loop.create_task(self._connect(exchange, exchange.serial))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, exchange: Exchange, serial: int) -> None:
+        from balancer.data.http.upstream import UpstreamProtocol
+
+        try:
+            _, connection = await connect.dial(
+                self.place.loop, self.spec.ip, self.spec.port, self.timeouts.connect, lambda: UpstreamProtocol(self)
+            )
+        except OSError as error:
+            self.connecting -= 1
+            self.place.unreachable(self.group_name, self.spec.name)
+            if exchange.serial == serial:
+                exchange.guarded(exchange.connect_failed, error)
+        else:
+            self.connecting -= 1
+            if exchange.serial == serial:
+                exchange.guarded(exchange.connected, connection)
+            else:
+                self.give(connection, time.monotonic())
+        self._next_waiting()
+
+    def _next_waiting(self) -> None:
+        while self.waiting and self.connecting < MAX_CONNECTING:
+            exchange, serial, _ = self.waiting.popleft()
+            if exchange.serial == serial:
+                self.connect(exchange)
+
+    def look(self, now: float) -> None:
+        """Called by the coarse clock: counts of other workers, and those who waited too long for a connect."""
+        if self.cell >= 0 and self.place.places > 1:
+            self.others = max(0, sum(self.column) - self.active)
+        while self.waiting and now - self.waiting[0][2] > self.timeouts.connect > 0:
+            exchange, serial, _ = self.waiting.popleft()
+            if exchange.serial == serial:
+                exchange.connect_failed(TimeoutError("no connect could be started"))
+
+    def give(self, connection: UpstreamProtocol, now: float) -> None:
+        """Take a connection back after a complete exchange: for the next who waits, or to rest."""
+        while self.waiting:
+            exchange, serial, _ = self.waiting.popleft()
+            if exchange.serial == serial:
+                exchange.connected(connection)
+                return
+        if (
+            len(self.idle) >= MAX_IDLE
+            or self.removed
+            or self.place.draining
+            or self.state not in _POOLED
+            or now - connection.born > MAX_AGE
+            or connection.requests >= MAX_REQUESTS
+        ):
+            connection.close()
+            return
+        connection.idle_since = now
+        connection.deadline = now + min(self.timeouts.upstream_idle, self.idle_limit, connection.idle_limit)
+        self.idle.append(connection)
+
+    def learn(self, age: float) -> None:
+        """The target closed a connection that had rested for `age` seconds: rest a little less from now on."""
+        self.idle_limit = max(SHORTEST_IDLE, 0.75 * age)
+
+    def forget(self, share: float) -> None:
+        """Let a learned limit grow back: by 10 % a minute, `share` of a minute at a time."""
+        if self.idle_limit < self.timeouts.upstream_idle:
+            self.idle_limit *= 1.0 + 0.1 * share
+        else:
+            self.idle_limit = NEVER
+
+    def unsolicited(self, detail: str) -> None:
+        """The target sent what nobody asked for; the connection is closed by the caller."""
+        self.place.add(self.reasons + REASON_CODES[Reason.UNSOLICITED_RESPONSE] if self.reasons >= 0 else -1)
+        log.warning("unsolicited response group=%s target=%s detail=%r", self.group_name, self.spec.name, detail)
+
+    def close_idle(self) -> None:
+        """Close what rests."""
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.close()
+
+    def show_connections(self) -> None:
+        """Put the number of connections on the board."""
+        if self.cell >= 0:
+            self.place.row[self.cell + layout.TARGET_CONNECTIONS] = len(self.connections)
+            self.place.row[self.cell + layout.TARGET_IDLE] = len(self.idle)
+
+    def remove(self) -> None:
+        """The target is gone from the configuration and its drain time is over: end what still runs here."""
+        self.removed = True
+        self.close_idle()
+        for connection in list(self.connections):
+            if connection.exchange is not None:
+                connection.exchange.target_removed()
+            connection.abort()
+
+    def drain(self) -> None:
+        """The target is gone from the snapshot; the last requests there end, then `remove`."""
+        self.removed = True
+        self.close_idle()
+        log.debug("target left group=%s target=%s active=%d", self.group_name, self.spec.name, self.active)
+
+
+_POOLED = (State.HEALTHY, State.UNKNOWN, State.UNHEALTHY)
+
+
+def _lives(connection: UpstreamProtocol) -> bool:
+    """Return whether the kernel has heard nothing of the connection's end. hot: 0.6 µs, for unrepeatable requests."""
+    sock = connection.transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), _GONE)
+    return not poll.poll(0)

@@ -1,0 +1,50 @@
+"""Dialling a target: a socket with the options that the data path wants, connected within a time."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Callable
+from typing import TypeVar
+
+_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+
+UNACKNOWLEDGED_UPSTREAM = 10_000  # ms until bytes that nobody acknowledges end a connection: a zone without power
+UNACKNOWLEDGED_CLIENT = 30_000
+_RESET = struct.pack("ii", 1, 0)
+
+
+def tune(sock: socket.socket, unacknowledged_ms: int) -> None:
+    """Set what every TCP connection of the data path has: no delay, keep-alive, an end for a dead peer."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged_ms)
+
+
+async def dial(
+    loop: asyncio.AbstractEventLoop, ip: str, port: int, timeout: float, factory: Callable[[], _P]
+) -> tuple[asyncio.Transport, _P]:
+    """Return (transport, protocol) of a new connection; raises OSError, TimeoutError among them."""
+    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        tune(sock, UNACKNOWLEDGED_UPSTREAM)
+        async with asyncio.timeout(timeout or None):
+            await loop.sock_connect(sock, (ip, port))
+        transport, protocol = await loop.create_connection(factory, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return transport, protocol
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """End a connection with RST, so that the peer cannot take what it has for complete. Source: RFC 9112, 8."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()

@@ -1,0 +1,273 @@
+"""Deadlines and limits on both sides: who is slow, silent or too many gets the right word, and nobody else pays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import hostile
+from tests.support.balancer import Balancer
+from tests.support.configs import forward, group, listener
+from tests.support.failure import expect_counted, expect_failure, reason_of
+from tests.support.faults import Swallower
+from tests.support.hostile import Hostile
+from tests.support.raw import Cut, RawClient, ask, request
+from tests.support.recorder import Recorder
+from tests.support.waiting import pace, wait_for
+
+CLIENT = {
+    "first_byte": "500ms",
+    "request_header": "600ms",
+    "request_body_idle": "500ms",
+    "keep_alive": "500ms",
+    "write_idle": "500ms",
+}
+LATEST = 0.25
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    with Recorder() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def peer() -> Iterator[Hostile]:
+    with Hostile() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def swallower() -> Iterator[Swallower]:
+    with Swallower() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def balancer(recorder: Recorder, peer: Hostile, swallower: Swallower) -> Iterator[Balancer]:
+    groups = {
+        "hostile": group("hostile", peer.address),
+        "short": group("short", peer.address, timeouts={"request": "600ms"}),
+        "idle": group("idle", recorder.address, timeouts={"upstream_idle": "500ms"}),
+        "swallower": group("swallower", swallower.address, timeouts={"request_write_idle": "500ms"}),
+        "queue": group("queue", peer.address, max_connections=1, queue={"size": 1, "timeout": "500ms"}),
+        "recorder": group("recorder", recorder.address),
+    }
+    rules = [*(forward(name, hosts=[f"{name}.test"]) for name in groups if name != "recorder"), forward("recorder")]
+    config = {
+        "listeners": [
+            listener("web", rules),
+            listener("strict", rules, timeouts=CLIENT),
+            listener("small-head", rules, limits={"head": "1KiB"}),
+            listener("per-client", rules, limits={"connections_per_client": 2}),
+            listener("two", rules, limits={"connections": 2}),
+        ],
+        "target_groups": list(groups.values()),
+    }
+    with Balancer(config) as made:
+        yield made
+
+
+def expect_between(started: float, limit: float) -> None:
+    """Deadlines fall between the limit and, on a busy machine, twice the limit and the step of the wheel."""
+    took = time.monotonic() - started
+    assert limit - 0.01 <= took <= 2 * limit + LATEST, f"{took:.3f} s for a limit of {limit} s"
+
+
+# -- the client's side
+
+
+def test_a_client_that_says_nothing_is_let_go_without_a_word(balancer: Balancer) -> None:
+    lines = len(balancer.access_log())
+    with RawClient(balancer.address("strict")) as client:
+        started = time.monotonic()
+        client.expect_closed()
+        expect_between(started, 0.5)
+    assert ask(balancer.address(), request()).status == 200
+    wait_for(lambda: len(balancer.access_log()) > lines, 2.0, "the line of the fence")
+    assert len(balancer.access_log()) == lines + 1
+
+
+@pytest.mark.parametrize("how", ["stops", "drips"])
+def test_a_head_that_does_not_end_is_a_408_at_an_absolute_deadline(how: str, balancer: Balancer) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: " + b"a" * 1000
+    with RawClient(balancer.address("strict")) as client:
+        started = time.monotonic()
+        client.send(data[:40])
+        for at in range(40, 100):
+            if how == "stops" or not client.has_nothing():
+                break
+            client.send(data[at : at + 1])
+            pace(0.05)
+        response = client.recv_response()
+        expect_between(started, 0.6)
+        assert response.closes
+        client.expect_closed()
+    expect_failure(response, balancer, "client_header_timeout", 408)
+
+
+@pytest.mark.parametrize("coding", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+def test_a_body_that_stops_is_a_408_and_is_not_finished_upstream(
+    coding: str, balancer: Balancer, recorder: Recorder
+) -> None:
+    first = len(recorder.complete)
+    with RawClient(balancer.address("strict")) as client:
+        client.send(request("POST", "/", coding) + b"5\r\nhel")
+        started = time.monotonic()
+        response = client.recv_response()
+        expect_between(started, 0.5)
+        assert response.closes
+        client.expect_closed()
+    expect_failure(response, balancer, "client_body_timeout", 408)
+    assert len(recorder.complete) == first
+
+
+def test_a_slow_body_that_keeps_coming_is_served(balancer: Balancer) -> None:
+    with RawClient(balancer.address("strict")) as client:
+        client.send(request("POST", "/", "Content-Length: 8"))
+        for _ in range(8):
+            pace(0.2)
+            client.send(b"a")
+        assert client.recv_response().body == b"a" * 8
+
+
+def test_an_idle_client_connection_is_closed_without_a_word(balancer: Balancer) -> None:
+    with RawClient(balancer.address("strict")) as client:
+        assert client.ask(request()).status == 200
+        started = time.monotonic()
+        client.expect_closed()
+        expect_between(started, 0.5)
+
+
+def test_a_client_that_stops_reading_is_let_go(balancer: Balancer, peer: Hostile) -> None:
+    flood = hostile.loop(hostile.send(b"a" * 65536))
+    peer.play(
+        scripts=[
+            [hostile.read_request, hostile.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n"), flood],
+            [hostile.serve_well],
+        ]
+    )
+    with RawClient(balancer.address("strict"), receive_buffer=65536) as client:
+        client.send(request(host="hostile.test"))
+        wait_for(lambda: peer.heads, 2.0, "the request is upstream")
+        wait_for(lambda: not peer.open, 5.0, "the upstream request is cancelled")
+    expect_counted(balancer, "client_too_slow")
+
+
+def test_the_head_limit_is_the_listeners(balancer: Balancer) -> None:
+    address = balancer.address("small-head")
+    assert ask(address, request("GET", "/", "X-A: " + "a" * 800)).status == 200
+    expect_failure(ask(address, request("GET", "/", "X-A: " + "a" * 1100)), balancer, "header_too_large", 431)
+
+
+def test_one_client_has_no_more_connections_than_it_may(balancer: Balancer) -> None:
+    address = balancer.address("per-client")
+    with RawClient(address) as one, RawClient(address) as two:
+        assert (one.ask(request()).status, two.ask(request()).status) == (200, 200)
+        with RawClient(address) as three:
+            three.send(request())
+            response = three.recv_response()
+            assert (response.status, reason_of(response)) == (429, "ip_connection_limit")
+            three.expect_closed()
+        with RawClient(address, source="127.0.0.9") as elsewhere:
+            assert elsewhere.ask(request()).status == 200
+    wait_for(lambda: serves(address), 2.0, "a freed place serves again")
+
+
+def serves(address: tuple[str, int]) -> bool:
+    try:
+        return ask(address, request()).status == 200
+    except (Cut, OSError):
+        return False
+
+
+def test_a_full_listener_lets_clients_wait_in_the_backlog(balancer: Balancer) -> None:
+    address = balancer.address("two")
+    with RawClient(address) as one, RawClient(address) as two:
+        assert (one.ask(request()).status, two.ask(request()).status) == (200, 200)
+        with RawClient(address) as three:
+            three.send(request())
+            assert ask(balancer.address(), request()).status == 200
+            assert three.has_nothing()
+            one.close()
+            assert three.recv_response().status == 200
+
+
+# -- the upstream's side
+
+
+def test_a_pooled_connection_is_closed_after_upstream_idle(balancer: Balancer, recorder: Recorder) -> None:
+    assert ask(balancer.address(), request(host="idle.test")).status == 200
+    number = recorder.requests[-1].number
+    started = time.monotonic()
+    wait_for(lambda: number not in recorder.open, 3.0, "the idle connection is closed")
+    expect_between(started, 0.5)
+
+
+def test_the_whole_request_has_a_limit_when_asked_for(balancer: Balancer, peer: Hostile) -> None:
+    peer.play(scripts=[[hostile.read_request, hostile.stall], [hostile.serve_well]])
+    started = time.monotonic()
+    expect_failure(ask(balancer.address(), request(host="short.test")), balancer, "request_timeout", 504)
+    expect_between(started, 0.6)
+    wait_for(lambda: not peer.open, 2.0, "the upstream request is cancelled")
+
+
+def test_an_upstream_that_takes_no_bytes_is_a_504(balancer: Balancer) -> None:
+    with RawClient(balancer.address(), timeout=10) as client:
+        client.send(request("POST", "/", "Content-Length: 100000000", host="swallower.test"))
+        client.sock.settimeout(5)
+        try:
+            while client.has_nothing():
+                client.sock.settimeout(0.1)
+                client.sock.send(b"a" * 65536)
+        except TimeoutError:
+            pass  # everything on the way is full: now only the deadline can end it
+        except OSError:
+            pass
+        response = client.recv_response()
+        assert response.closes
+    expect_failure(response, balancer, "upstream_write_timeout", 504)
+
+
+def test_a_full_group_queues_one_and_refuses_the_next(balancer: Balancer, peer: Hostile) -> None:
+    peer.play(scripts=[[hostile.read_request, hostile.stall], [hostile.serve_well]])
+    address, data = balancer.address(), request(host="queue.test")
+    with RawClient(address) as busy, RawClient(address) as waiting, RawClient(address) as late:
+        busy.send(data)
+        wait_for(lambda: peer.heads, 2.0, "the first request is upstream")
+        started = time.monotonic()
+        assert waiting.send_apart([data])
+        expect_failure(late.ask(data), balancer, "queue_full", 503)
+        response = waiting.recv_response()
+        expect_between(started, 0.5)
+        expect_failure(response, balancer, "queue_timeout", 503)
+        busy.reset()
+
+
+def test_a_queued_request_is_served_when_a_place_is_free(balancer: Balancer, peer: Hostile) -> None:
+    peer.play(hostile.serve_well)
+    peer.play(scripts=[[hostile.read_request, hostile.stall], [hostile.serve_well]])
+    address, data = balancer.address(), request(host="queue.test")
+    with RawClient(address) as busy, RawClient(address) as waiting:
+        busy.send(data)
+        wait_for(lambda: peer.heads, 2.0, "the first request is upstream")
+        assert waiting.send_apart([data])
+        busy.reset()
+        assert waiting.recv_response().status == 200
+
+
+def test_slow_clients_do_not_keep_others_waiting(balancer: Balancer) -> None:
+    address = balancer.address()
+    slow = [RawClient(address) for _ in range(100)]
+    try:
+        for client in slow:
+            client.send(b"GET / HTTP/1.1\r\nHost: a\r\nX-A: a")
+        started = time.monotonic()
+        for _ in range(20):
+            assert ask(address, request()).status == 200
+        assert time.monotonic() - started < 2.0
+    finally:
+        for client in slow:
+            client.close()
