@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 import click
+
+from balancer.cli.admin import admin_option, ask
+from balancer.cli.faults import InputFault
 
 if TYPE_CHECKING:
     from balancer.config.plan import Change
     from balancer.model.snapshot import Snapshot
 
-_TIMEOUT = 5.0  # seconds
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 
 
 @click.command("plan")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every change.")
-@click.option(
-    "--admin",
-    metavar="URL",
-    envvar="BALANCER_ADMIN",
-    default="http://127.0.0.1:9900",
-    show_default=True,
-    show_envvar=True,
-    help="The admin server of the balancer that runs.",
-)
+@admin_option
 def plan(config: Path, as_json: bool, admin: str) -> None:
     """Show the difference between CONFIG and what runs, object by object, and what each change costs.
 
@@ -61,37 +55,19 @@ def plan(config: Path, as_json: bool, admin: str) -> None:
 
 
 def _running(admin: str) -> Snapshot:
-    """Return the configuration that runs; say what is wrong and exit with 1 if there is none to be had."""
+    """Return the configuration that runs; raise InputFault if there is none to be had."""
     import json
-    import os
-    import urllib.error
-    import urllib.request
 
     from balancer.model.codec import decode
 
+    status, document = ask(admin, "/api/v1/config")
     url = f"{admin.rstrip('/')}/api/v1/config"
-    if not url.startswith(("http://", "https://")):
-        raise click.BadParameter(f"'{admin}' is not a URL (write http://127.0.0.1:9900)", param_hint="--admin")
-    token = os.environ.get("BALANCER_ADMIN_TOKEN", "")
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if status != 200:
+        raise InputFault(f"{url} answers {status} (is this the admin address?)")
     try:
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the scheme was checked
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
-            document: dict[str, Any] = json.load(answer)
         return decode(json.dumps(document["snapshot"]).encode())
-    except urllib.error.HTTPError as error:
-        remedy = "set BALANCER_ADMIN_TOKEN" if error.code in (401, 403) else "is this the admin address?"
-        _fail(f"{url} answers {error.code} ({remedy})")
-    except OSError as error:
-        said = getattr(error, "reason", error)
-        _fail(f"nothing answers at {url}: {str(said).lower()} (start it: balancer run, or name it with --admin)")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        _fail(f"{url} answers something else than a configuration: {error} (is this the same version?)")
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    raise click.exceptions.Exit(1)
+        raise InputFault(f"{url} answers something else than a configuration (is this the same version?)") from error
 
 
 def _text(config: Path, admin: str, changes: tuple[Change, ...]) -> str:

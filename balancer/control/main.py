@@ -54,19 +54,19 @@ class Program:
         self._channel.attach(asyncio.get_running_loop(), control.heard, control.ended.set)
         for part in control.parts():
             self._go(part)
-        if self._start.snapshot is None:
-            faults = await self._begin()
-            if faults:
+        try:
+            if self._start.snapshot is not None:
+                await self._resume(codec.decode(self._start.snapshot))
+            elif await self._begin():
                 self._channel.send({"is": "fail", "exit": INPUT_FAULT})
                 return INPUT_FAULT
-        else:
-            await self._resume(codec.decode(self._start.snapshot))
-        self._go(self.reload.watch())
-        self._go(self._announce())
-        await control.ended.wait()
-        for task in self._tasks:
-            task.cancel()
-        await self.admin.close()
+            self._go(self.reload.watch())
+            self._go(self._announce())
+            await control.ended.wait()
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            await self.admin.close()
         return OUR_FAULT if self._failed else 0
 
     # Beginnings

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from balancer.board import layout
 from balancer.board.slots import NoRoom
 from balancer.config import processors
 from balancer.config.fault import Fault
@@ -66,6 +67,8 @@ class Reload:
         nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         loaded = await asyncio.to_thread(load, self.config, os.environ, cpus=self._cpus, nofile=nofile)
         self._watch.loaded(loaded.files)
+        if loaded.snapshot is not None and loaded.snapshot.workers > layout.CONTROL_PLACE:
+            loaded = replace(loaded, snapshot=replace(loaded.snapshot, workers=layout.CONTROL_PLACE))
         for warning in loaded.warnings:
             log.warn("configuration has a warning", **_place(warning))
         return loaded

@@ -15,7 +15,7 @@ from balancer.control.facts import Instant, Key
 from balancer.control.ledger import Kept, Ledger
 from balancer.model.names import EVIDENCES, STATES, State
 from balancer.model.snapshot import Snapshot, Zones
-from balancer.picking.zones import Assessment, Failback, assess, zone_shares
+from balancer.picking.zones import Assessment, Failback, assess, tiers, zone_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class States:
             slot = snapshot.slots[f"group|{group.name}"]
             shares = self._shares(group.name, group.zones, ledger, slot, now)
             self.groups[group.name] = shares
-            self._write_group(wanted, slot, shares)
+            # A tier whose zones are all missing has no share, and no place in the workers' list of tiers.
+            present = len(tiers(group.zones, [target.zone for target in group.targets]))
+            self._write_group(wanted, slot, shares, min(present, layout.MAX_TIERS))
             self._write_targets(wanted, group.name, snapshot, ledger, now)
             if group.name in before:
                 self._count_failovers(snapshot, group.name, before[group.name], shares)
@@ -95,12 +97,12 @@ class States:
         return shares if sum(shares) == 100 else None
 
     @staticmethod
-    def _write_group(wanted: dict[int, int], slot: int, shares: GroupShares) -> None:
+    def _write_group(wanted: dict[int, int], slot: int, shares: GroupShares, count: int) -> None:
         at = group_at(slot)
-        tiers = shares.assessment.tiers[: layout.MAX_TIERS]
-        wanted[at + layout.GROUP_PANIC] = sum(tier.panic << index for index, tier in enumerate(tiers))
-        wanted[at + layout.GROUP_TIERS] = len(tiers)
-        for index, share in enumerate(shares.shares[: layout.MAX_TIERS]):
+        panics = [tier.panic for tier in shares.assessment.tiers[:count]]
+        wanted[at + layout.GROUP_PANIC] = sum(panic << index for index, panic in enumerate(panics))
+        wanted[at + layout.GROUP_TIERS] = len(panics)
+        for index, share in enumerate(shares.shares[:count]):
             wanted[at + layout.GROUP_SHARES + index] = share
 
     @staticmethod

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import time
+from collections import Counter
 from json.encoder import encode_basestring_ascii as quote
 
 from balancer.board import layout
@@ -19,6 +20,14 @@ from balancer.data.routes import FixedRoute, NoRoute, RedirectRoute, Route, Weig
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Action, FixedResponse, Forward, Listener, Redirect
 from balancer.routing.router import Matched, NoRule, Router, WrongMethod
+
+
+def _network(peer: str) -> str:
+    """Return what counts as one client: an IPv4 address, an IPv6 /64."""
+    if ":" not in peer:
+        return peer
+    return str(ipaddress.ip_network((peer.partition("%")[0], 64), strict=False))
+
 
 MAX_ROUTES = 64  # remembered per request line
 
@@ -37,6 +46,9 @@ class LiveListener:
         self._sock = sock
         self.port = int(sock.getsockname()[1])
         self._server: asyncio.Server | None = None
+        self._accepting: asyncio.Task[None] | None = None
+        self._paused = False  # at limits.connections
+        self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
         self.spec: Listener
         self.nowhere: Route
         self.responses = ResponseMemory(remember=place.remember)
@@ -76,7 +88,9 @@ class LiveListener:
 
     async def serve(self) -> None:
         """Accept connections on the socket this worker was given."""
-        self._server = await self.place.loop.create_server(lambda: ClientProtocol(self), sock=self._sock, backlog=4096)
+        self._server = await self.place.loop.create_server(
+            lambda: ClientProtocol(self), sock=self._sock.dup(), backlog=4096
+        )
 
     def find_route(self, line: Line, block: Block) -> Route:
         """Return where a request goes, and remember it with its line."""
@@ -123,18 +137,22 @@ class LiveListener:
         if not trusted:
             return self.suffix(peer)
         chain = [entry.decode("latin-1") for entry in block.forwarded_for]
-        client = next((entry for entry in reversed(chain) if not self.trusts(entry)), chain[0] if chain else peer)
-        lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {client}\r\n"
+        lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {self.client_of(peer, block)}\r\n"
         if b"x-forwarded-proto" not in block.seen:
             lines += "X-Forwarded-Proto: http\r\n"
         if b"x-forwarded-port" not in block.seen:
             lines += f"X-Forwarded-Port: {self.port}\r\n"
         return lines.encode("latin-1")
 
+    def client_of(self, peer: str, block: Block) -> str:
+        """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first."""
+        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
+        return next((entry for entry in reversed(chain) if not self.trusts(entry)), chain[0] if chain else peer)
+
     # Connections
 
-    def joined(self, client: ClientProtocol) -> None:
-        """A client connected."""
+    def joined(self, client: ClientProtocol) -> bool:
+        """A client connected; return False if its address has as many connections as it may."""
         self.connections.add(client)
         self.place.connections += 1
         self.place.deadlines.watched.add(client)
@@ -142,12 +160,51 @@ class LiveListener:
             self.place.row[self._cell + layout.LISTENER_ACCEPTED] += 1
         if self.closing or self.place.draining:
             client.persistent = False
+        limits = self.spec.limits
+        if limits.connections and self._connected() >= limits.connections:
+            self._pause()
+        if limits.connections_per_client:
+            network = _network(client.peer)
+            self._per_client[network] += 1
+            return self._per_client[network] <= limits.connections_per_client
+        return True
+
+    def _connected(self) -> int:
+        """Return the connections of all workers, those of the others as of their last look at the clock."""
+        if self._cell < 0 or self.place.places == 1:
+            return len(self.connections)
+        own = self.place.row[self._cell + layout.LISTENER_CONNECTIONS]
+        return (
+            self.place.board.total(self._cell + layout.LISTENER_CONNECTIONS, self.place.places)
+            - own
+            + len(self.connections)
+        )
+
+    def _pause(self) -> None:
+        """Accept no more for now: who comes waits in the kernel's backlog."""
+        if self._server is not None:
+            log.warning("connection limit reached listener=%s connections=%d", self.name, len(self.connections))
+            self.nowhere.count_failure(Reason.CONNECTION_LIMIT)
+            self._server.close()
+            self._server = None
+            self._paused = True
+
+    def _resume_if_room(self) -> None:
+        limit = self.spec.limits.connections
+        if self._paused and not self.closing and (not limit or self._connected() <= limit * 95 // 100):
+            self._paused = False
+            self._accepting = self.place.loop.create_task(self.serve())
 
     def left(self, client: ClientProtocol) -> None:
         """A client's connection is gone."""
         if client in self.connections:
             self.connections.discard(client)
             self.place.connections -= 1
+            if self._per_client:
+                network = _network(client.peer)
+                self._per_client[network] -= 1
+                if self._per_client[network] <= 0:
+                    del self._per_client[network]
         self.place.deadlines.watched.discard(client)
 
     def show(self) -> None:
@@ -155,6 +212,8 @@ class LiveListener:
         if self._cell >= 0:
             self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
             self.place.row[self._cell + layout.LISTENER_ACTIVE] = self.active
+        if self._paused:
+            self._resume_if_room()
 
     def log_bug(self, peer: str) -> None:
         """Log an exception of our own outside any request."""
@@ -164,11 +223,10 @@ class LiveListener:
 
     async def stop_accepting(self) -> None:
         """Accept what waits in the backlog, then no more."""
-        if self._server is None:
-            return
-        server, self._server = self._server, None
-        sock = self._sock.dup()
-        server.close()
+        sock, server, self._server = self._sock, self._server, None
+        self._paused = False
+        if server is not None:
+            server.close()
         try:
             while True:
                 accepted, _ = sock.accept()

@@ -108,7 +108,7 @@ class Live:
         self.snapshot, self.groups, self.targets = snapshot, found.groups, found.targets
         for key, target in before.items():
             if self.targets.get(key) is not target:
-                target.remove()
+                target.leave()
         self._listen(snapshot, found.sockets)
 
     def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:

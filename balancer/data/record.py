@@ -55,7 +55,7 @@ def _log(exchange: Exchange, place: Place, duration: float) -> None:
     name, zone = (_EMPTY, _EMPTY) if target is None else (target.shown, target.shown_zone)
     first_byte = exchange.first_byte
     place.access_log.write(
-        f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.request_id}",{exchange.client.shown}'
+        f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.request_id}",{exchange.shown}'
         f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{exchange.status},'
         f'"source":"{"upstream" if exchange.from_upstream else "balancer"}","reason":"{reason.word if reason else ""}",'
         f'"target_group":{route.shown},"target":{name},"zone":{zone},"duration_ms":{duration * 1000:.3f},'

@@ -49,6 +49,7 @@ class LiveTarget:
         "column",
         "connecting",
         "connections",
+        "drain_timeout",
         "ejected_until",
         "evidence",
         "group_name",
@@ -97,6 +98,7 @@ class LiveTarget:
         self.spec = spec
         self.shown, self.shown_zone = quote(spec.name), quote(spec.zone)  # as in the access log
         self.timeouts = group.timeouts
+        self.drain_timeout = group.drain_timeout
         self.limit = group.max_connections
         self.streaks = Streaks(group.passive) if group.passive is not None else None
 
@@ -235,20 +237,21 @@ class LiveTarget:
             self.place.row[self.cell + layout.TARGET_CONNECTIONS] = len(self.connections)
             self.place.row[self.cell + layout.TARGET_IDLE] = len(self.idle)
 
-    def remove(self) -> None:
-        """The target is gone from the configuration and its drain time is over: end what still runs here."""
+    def leave(self) -> None:
+        """The target is gone from the snapshot: its last requests end, at the latest after the drain time."""
         self.removed = True
         self.close_idle()
+        if self.state is State.DRAINING:  # control has given it that time already
+            self._end()
+        elif self.connections:
+            self.place.loop.call_later(self.drain_timeout, self._end)
+
+    def _end(self) -> None:
         for connection in list(self.connections):
             if connection.exchange is not None:
                 connection.exchange.target_removed()
-            connection.abort()
-
-    def drain(self) -> None:
-        """The target is gone from the snapshot; the last requests there end, then `remove`."""
-        self.removed = True
-        self.close_idle()
-        log.debug("target left group=%s target=%s active=%d", self.group_name, self.spec.name, self.active)
+            if not connection.closed:
+                connection.abort()
 
 
 _POOLED = (State.HEALTHY, State.UNKNOWN, State.UNHEALTHY)

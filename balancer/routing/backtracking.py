@@ -8,6 +8,7 @@ end in more than one place before a third (length^3; the square is 30 ms at the 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
@@ -21,9 +22,11 @@ Item = tuple[Any, Any]  # what the parser calls an operation and its arguments
 def regex_fault(text: str) -> str | None:
     """Return what is wrong with the regular expression `text` as a phrase (no full stop), None if it may be used."""
     try:
-        re.compile(text)
-        items = list(_parser.parse(text))
-    except (re.error, RecursionError, OverflowError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # what a later Python may read in another way
+            re.compile(text)
+            items = list(_parser.parse(text))
+    except (re.error, RecursionError, OverflowError, Warning) as error:
         return f"it is not a regular expression: {error}"
     for code, _ in _walk(items):
         if code in (op.GROUPREF, op.GROUPREF_EXISTS):

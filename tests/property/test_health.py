@@ -9,11 +9,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from balancer.health.ejection import Ejector, Streaks
 from balancer.health.machine import TRANSITIONS, Event, step
 from balancer.health.thresholds import Thresholds
-from balancer.model.names import Evidence, State
+from balancer.model.names import Evidence, PolicyName, State
 from balancer.model.snapshot import HealthCheck, Passive, Zones
 from balancer.picking.policy import make
 from balancer.picking.view import View
-from balancer.picking.zones import Standing, assess
+from balancer.picking.zones import Assessment, Standing, assess
 
 NAMES = [f"t{number}" for number in range(6)]
 PASSIVE = Passive(max_ejected_percent=50)
@@ -68,7 +68,7 @@ class Group(RuleBasedStateMachine):
                 continue
             result = self.assessment()
             available = sum(len(tier.members) for tier in result.tiers)
-            ejected = sum(state is State.EJECTED for state in self.states.values())
+            ejected = list(self.states.values()).count(State.EJECTED)
             serving = any(self.names.index(name) == slot for tier in result.tiers for slot, _ in tier.members)
             if serving and self.ejector.may_eject(ejected, len(NAMES), available, result.panic):
                 self.ejector.eject(name, self.now, by_connect=by_connect)
@@ -90,7 +90,7 @@ class Group(RuleBasedStateMachine):
             assert self.now - self.ejected_at[name] >= PASSIVE.base_ejection
             self.move(name, Event.READMIT)
 
-    def assessment(self) -> object:
+    def assessment(self) -> Assessment:
         return assess(
             Zones(),
             [
@@ -110,10 +110,11 @@ class Group(RuleBasedStateMachine):
     @invariant()
     def draining_and_disabled_ones_are_never_picked(self) -> None:
         for tier in self.assessment().tiers:
-            policy = make("round_robin", lambda _: 0, lambda: 0.0)
+            policy = make(PolicyName.ROUND_ROBIN, lambda _: 0, lambda: 0.0)
             policy.update(View(tuple(slot for slot, _ in tier.members), tuple(weight for _, weight in tier.members)))
             for _ in tier.members:
                 slot = policy.pick(())
+                assert slot is not None
                 assert self.states[self.names[slot]] not in (State.DRAINING, State.DISABLED)
 
     @invariant()

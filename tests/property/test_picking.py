@@ -24,7 +24,7 @@ def view_of(weights: list[int]) -> View:
 
 
 @given(WEIGHTS, PHASE, st.integers(0, 300))
-def test_round_robin_is_never_more_than_a_pick_off_its_share(weights: list[int], phase: float, count: int) -> None:
+def test_round_robin_is_never_a_whole_pick_ahead_of_a_share(weights: list[int], phase: float, count: int) -> None:
     order, total = cycle(weights), sum(weights)
     start = int(phase * len(order))
     policy = RoundRobin(lambda: phase)
@@ -34,9 +34,10 @@ def test_round_robin_is_never_more_than_a_pick_off_its_share(weights: list[int],
     from_zero = Counter[int]()
     for turn in range(1, len(order) + 1):
         from_zero[order[turn - 1]] += 1
-        assert (
-            all(abs(from_zero[i] - turn * weight / total) <= 1 for i, weight in enumerate(weights)) or len(weights) > 2
-        )
+        ahead = [from_zero[i] - turn * weight / total for i, weight in enumerate(weights)]
+        # Never a whole pick ahead; equals that wait for one another may be a little more than one behind.
+        assert all(-2 < picks < 1 for picks in ahead)
+        assert len(weights) > 2 or min(ahead) >= -1
     assert all(from_zero[i] * total == len(order) * weight for i, weight in enumerate(weights))
 
 
@@ -49,7 +50,7 @@ def test_round_robin_is_exact_over_whole_cycles_from_any_start(weights: list[int
     assert seen == {i: weight // gcd(*weights) * laps for i, weight in enumerate(weights)}
 
 
-@given(st.lists(st.integers(1, 1000), min_size=3, max_size=6).filter(lambda w: sum(w) // gcd(*w) > LONGEST_CYCLE))
+@given(st.lists(st.integers(300, 700), min_size=3, max_size=4).filter(lambda w: sum(w) // gcd(*w) > LONGEST_CYCLE))
 def test_weights_without_a_kept_cycle_are_shared_as_well(weights: list[int]) -> None:
     policy = RoundRobin(lambda: 0.0)
     policy.update(view_of(weights))

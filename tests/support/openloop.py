@@ -118,7 +118,8 @@ class _Run:
             await asyncio.sleep(0.002)
         if tasks:
             await asyncio.gather(*tasks)
-        for connection in list(self.idle):
+        leaving, self.idle = self.idle, deque()
+        for connection in leaving:
             connection.drop()
         await asyncio.sleep(0)
         return samples

@@ -102,9 +102,13 @@ class Recorder(Upstream):
         """Return the requests, whole or not, that carry a mark."""
         return list(self._by_mark.get(mark, ()))
 
-    def wait_for(self, mark: str, deadline: float = 5.0) -> Seen:
-        """Wait for the one request with a mark."""
-        return wait_for(lambda: self.marked(mark), deadline, f"request {mark} at {self.name}")[0]
+    def wait_for(self, mark: str, deadline: float = 5.0, since: int = 0) -> Seen:
+        """Wait for the first request with a mark whose serial is at least `since`."""
+
+        def found() -> list[Seen]:
+            return [one for one in self.marked(mark) if one.serial >= since]
+
+        return wait_for(found, deadline, f"request {mark} at {self.name}")[0]
 
     def serve(self, stream: Stream, number: int) -> None:
         self.bytes_by_connection[number] = stream.log

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.balancer import Balancer
 from tests.support.configs import forward, group, listener
-from tests.support.failure import expect_failure, reason_of
+from tests.support.failure import expect_failure
 from tests.support.raw import RawClient, Response, ask, request
 from tests.support.recorder import Recorder, Seen
 
@@ -319,16 +319,3 @@ def test_trailers_of_a_request_are_dropped(recorder: Recorder, address: Address)
     seen = recorder.wait_for(mark)
     assert seen.body_read.trailers == ()
     assert not {"x-t", "trailer"} & set(seen.names)
-
-
-# -- answers of our own
-
-
-@pytest.mark.parametrize("body", [b"", b"a" * 1000, b"a" * 60_000])
-def test_our_own_answer_keeps_the_connection_when_little_of_the_body_remains(body: bytes, balancer: Balancer) -> None:
-    with RawClient(balancer.address()) as client:
-        client.send(request("POST", "/", "X-Balancer-Hops: 10", body=body))
-        response = client.recv_response()
-        assert reason_of(response) == "loop_detected"
-        assert not response.closes
-        assert client.ask(request()).status == 200

@@ -14,6 +14,7 @@ import h11
 import pytest
 
 from tests.support import hostile, http1, kernel
+from tests.support.balancer import Balancer
 from tests.support.faults import blackhole, free_port, refusing
 from tests.support.hostile import Hostile
 from tests.support.http1 import BadMessage
@@ -294,6 +295,58 @@ def test_metrics_are_summed_by_name_and_label() -> None:
     metrics = Metrics.parse(text)
     assert (metrics.sum("x_total"), metrics.sum("balancer_x_total", a="1"), metrics.sum("x_total", b="9")) == (12, 7, 0)
     assert metrics.by("b", "x_total") == {"2": 3, "3": 9}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2026-01-01T00:00:00.000Z ERROR something broke",
+        "Traceback (most recent call last):",
+        "Task exception was never retrieved",
+    ],
+)
+def test_trouble_in_the_log_is_found_once_and_may_be_expected(line: str) -> None:
+    balancer = Balancer({})
+    try:
+        balancer.err.write_text("2026-01-01T00:00:00.000Z INFO no error at all\n")
+        balancer.check_log()
+        with balancer.err.open("a") as log:
+            log.write(line + "\n")
+        with pytest.raises(AssertionError, match="trouble in the log"):
+            balancer.check_log()
+        balancer.check_log()
+        with balancer.expecting_log("broke|Traceback|never"), balancer.err.open("a") as log:
+            log.write(line + "\n")
+    finally:
+        balancer.close()
+
+
+def test_the_access_log_is_read_by_whole_lines() -> None:
+    balancer = Balancer({})
+    try:
+        balancer.out.write_text('{"request_id": "a"}\n{"request_')
+        assert balancer.access_log() == [{"request_id": "a"}]
+        with balancer.out.open("a") as log:
+            log.write('id": "b"}\n')
+        assert balancer.logged("b", 0.1) == {"request_id": "b"}
+        with balancer.out.open("a") as log:
+            log.write('{"request_id": "b"}\n')
+        with pytest.raises(AssertionError):
+            balancer.logged("b", 0.1)
+    finally:
+        balancer.close()
+
+
+def test_the_kernel_tells_which_sockets_a_process_holds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as mine:
+        theirs, _ = listener.accept()
+        with theirs:
+            held = {(one.local, one.state) for one in kernel.tcp_sockets(os.getpid())}
+            assert {(listener.getsockname(), "listen"), (mine.getsockname(), "established")} <= held
+            mine.send(b"hello")
+            assert kernel.unread_bytes(theirs.getsockname(), mine.getsockname()) == 5
+            assert theirs.recv(9) == b"hello"
+            assert kernel.peer_has_read(mine)
 
 
 def test_waiting_says_what_it_waited_for() -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.support.balancer import Balancer
 from tests.support.configs import forward, group, listener, target
 from tests.support.failure import expect_failure
+from tests.support.http1 import chunked
 from tests.support.raw import RawClient, Response, ask, request
 from tests.support.recorder import Recorder
 
@@ -251,6 +252,46 @@ def test_no_rule_is_a_404_and_the_connection_stays(balancer: Balancer, addresses
         assert (line["target_group"], line["target"]) in (("", ""), (None, None)), line
         assert not response.closes
         assert client.ask(request("GET", "/empty")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("application/json", "application/problem+json"),
+        ("application/problem+json", "application/problem+json"),
+        ("text/html", "text/plain"),
+        ("text/html, image/*", "text/plain"),
+    ],
+)
+def test_a_failure_is_a_problem_document_only_where_the_client_takes_json(
+    accept: str, kind: str, balancer: Balancer, addresses: dict[str, Address]
+) -> None:
+    response = ask(addresses["answers"], request("GET", "/nothing", f"Accept: {accept}"))
+    expect_failure(response, balancer, "no_rule", 404)
+    assert (response.get("content-type") or "").partition(";")[0] == kind, response.head.raw
+
+
+@pytest.mark.parametrize("body", [b"", b"a" * 1000, b"a" * 60_000])
+@pytest.mark.parametrize("coding", ["sized", "chunked"])
+def test_our_own_answer_keeps_the_connection_when_little_of_the_body_remains(
+    body: bytes, coding: str, addresses: dict[str, Address]
+) -> None:
+    data = request("POST", "/nothing", body=body)
+    if coding == "chunked":
+        data = request("POST", "/nothing", "Transfer-Encoding: chunked") + chunked(body)
+    with RawClient(addresses["answers"]) as client:
+        client.send_apart([data[:-10], data[-10:]])
+        response = client.recv_response()
+        assert (response.status, response.closes) == (404, False)
+        assert client.ask(request("GET", "/empty")).status == 200
+
+
+def test_our_own_answer_ends_the_connection_when_much_of_the_body_remains(addresses: dict[str, Address]) -> None:
+    with RawClient(addresses["answers"]) as client:
+        client.send(request("POST", "/nothing", "Content-Length: 10000000"))
+        response = client.recv_response()
+        assert (response.status, response.closes) == (404, True)
+        client.expect_closed()
 
 
 def test_a_method_that_no_rule_takes_is_a_405_with_allow(balancer: Balancer, addresses: dict[str, Address]) -> None:

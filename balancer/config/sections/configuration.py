@@ -17,7 +17,7 @@ from balancer.config.yaml12 import plain
 from balancer.model import snapshot as model
 
 AUTO = 0
-MAX_WORKERS = 256
+MAX_WORKERS = layout.CONTROL_PLACE  # places on the board; the last is control's own
 _D = model.Snapshot()
 
 

@@ -20,6 +20,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from balancer.data import record
+from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
 from balancer.data.http import replies
 from balancer.data.http.exchange import Exchange
@@ -43,7 +44,7 @@ class ClientProtocol(asyncio.Protocol):
     """One client connection."""
 
     # Why reading is held back: a set of reasons, not a switch.
-    CONNECTING, UPSTREAM_FULL, PIPELINED, ANSWERED = 1, 2, 4, 8
+    CONNECTING, UPSTREAM_FULL, PIPELINED = 1, 2, 4
 
     __slots__ = (
         "_body_limit",
@@ -56,6 +57,7 @@ class ClientProtocol(asyncio.Protocol):
         "_held",
         "_left",
         "_line_seen",
+        "_most",
         "_serving",
         "deadline",
         "exchange",
@@ -109,7 +111,9 @@ class ClientProtocol(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             connect.tune(sock, connect.UNACKNOWLEDGED_CLIENT)
-        listener.joined(self)
+        self._most = listener.spec.limits.keep_alive_requests or 1 << 62
+        if not listener.joined(self):
+            self._refuse(Reason.IP_CONNECTION_LIMIT, f"limits.connections_per_client from {peer}", None)
 
     def connection_lost(self, error: Exception | None) -> None:
         state, self.state = self.state, CLOSED
@@ -146,6 +150,8 @@ class ClientProtocol(asyncio.Protocol):
                             self.deadline = NEVER
                             self._serving = True
                             self.requests += 1
+                            if self.requests >= self._most:
+                                self.persistent = False
                             self.exchange.begin(line, block, time.monotonic())
                             return
                 self._read_head(data)
@@ -206,7 +212,7 @@ class ClientProtocol(asyncio.Protocol):
             block = self.memory.block(data[at:end])
             line, block = self._meet(line, block, data[at:end])
         except Bad as bad:
-            self._refuse(bad.reason, bad.detail, line)
+            self._refuse(bad.reason, bad.detail, line, is_head=data.startswith(b"HEAD "))
             return
         self._start(line, block, data[end:])
 
@@ -222,10 +228,10 @@ class ClientProtocol(asyncio.Protocol):
             raise Bad(Reason.URI_TOO_LONG, "a request line without an end")
         if len(data) > self.listener.spec.limits.head:
             raise Bad(Reason.HEADER_TOO_LARGE, f"over {self.listener.spec.limits.head} bytes without an end")
-        if data.count(b"\n") != data.count(b"\r\n"):
+        # A CR may be the last byte yet: its LF is still to come.
+        unpaired = data.removesuffix(b"\r").replace(b"\r\n", b"")
+        if b"\n" in unpaired or b"\r" in unpaired:
             raise Bad(Reason.BAD_HEADER if at >= 0 else Reason.BAD_REQUEST, "a line that does not end in CRLF")
-        if b"\r" in data[:-1].replace(b"\r\n", b""):
-            raise Bad(Reason.BAD_HEADER if at >= 0 else Reason.BAD_REQUEST, "a CR that ends no line")
 
     def _meet(self, line: Line, block: Block, raw: bytes) -> tuple[Line, Block]:
         """Decide what depends on both halves of a head; raises Bad."""
@@ -238,6 +244,8 @@ class ClientProtocol(asyncio.Protocol):
                 block = self.memory.block(b"\r\nHost: " + line.authority + raw)
         elif line.authority is not None and not self._same_host(line.authority, block):
             raise Bad(Reason.BAD_HOST, "the Host line and the URL name different hosts")
+        if block.max_forwards and line.method == b"OPTIONS":
+            block = block.one_hop_less()
         if block.upgrade:
             block = self._meet_upgrade(line, block, raw)
         if line.method == b"TRACE":
@@ -263,8 +271,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def _start(self, line: Line, block: Block, rest: bytes) -> None:
         self.requests += 1
-        limit = self.listener.spec.limits.keep_alive_requests
-        if limit and self.requests >= limit:
+        if self.requests >= self._most:
             self.persistent = False
         self._serving = True
         self._head_started = 0.0
@@ -350,6 +357,10 @@ class ClientProtocol(asyncio.Protocol):
         """Return the X-Forwarded-* lines for one request, where a trusted peer has sent some."""
         return self.listener.forwarded(self.peer, self.trusted, block)
 
+    def shown_behind(self, block: Block) -> str:
+        """Return what the access log shows of a client behind a trusted peer."""
+        return f'{self.listener.shown}"client":{quote(self.listener.client_of(self.peer, block))},'
+
     def stop_expecting(self) -> bool:
         """A 100 came from the target; return whether the client waits for one."""
         expecting, self._expecting = self._expecting, False
@@ -427,18 +438,18 @@ class ClientProtocol(asyncio.Protocol):
 
     # Ends
 
-    def _refuse(self, reason: Reason, detail: str, line: Line | None) -> None:
+    def _refuse(self, reason: Reason, detail: str, line: Line | None, *, is_head: bool = False) -> None:
         """Answer a head that cannot be served, and end the connection."""
         now = time.monotonic()
         place = self.listener.place
         place.count += 1
         request_id = f"{place.prefix.decode()}{place.count:08x}"
-        headers = (("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),) if reason.status == 405 else ()
+        headers = (("Allow", replies.ALLOW),) if reason.status == 405 else ()
         status, data = replies.failure(
             reason,
             request_id=request_id,
             as_json=True,
-            is_head=line is not None and line.is_head,
+            is_head=is_head,
             close=True,
             headers=headers,
         )

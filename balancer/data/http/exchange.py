@@ -62,6 +62,7 @@ class Exchange:
         "bytes_out",
         "client",
         "connect_time",
+        "deadline",
         "detail",
         "first_byte",
         "from_upstream",
@@ -79,6 +80,7 @@ class Exchange:
         "retries",
         "route",
         "serial",
+        "shown",
         "started",
         "status",
         "target",
@@ -92,6 +94,7 @@ class Exchange:
         self.client = client
         self.place = place
         self.serial = 0
+        self.deadline = NEVER
         self.line: Line
         self.block: Block
         self.route: Route
@@ -138,6 +141,12 @@ class Exchange:
         self._framing = _RAW
         self.responses = client.listener.responses
 
+        self.shown = client.shown if not block.forwarded_for else client.shown_behind(block)
+
+        if block.max_forwards == 0 and line.method == b"OPTIONS":
+            self.route, self.group = client.listener.nowhere, None
+            self.reply(204, "", b"", (("Allow", replies.ALLOW),))
+            return
         route = line.routes.get(block.route_key)
         if route is None:
             route = client.listener.find_route(line, block)
@@ -150,6 +159,9 @@ class Exchange:
         if group is None:
             route.answer(self)
             return
+        if group.spec.timeouts.request:
+            self.deadline = now + group.spec.timeouts.request
+            place.deadlines.watched.add(self)
         target = group.pick()
         if target is None:
             self._no_target()
@@ -285,6 +297,8 @@ class Exchange:
             self._stop_retrying()
         if group.waiting:
             group.wake()
+        if group.spec.timeouts.request:
+            self.place.deadlines.watched.discard(self)
         record.close(self, now)
         self.target = None
         client.next_request(now)
@@ -320,8 +334,9 @@ class Exchange:
             else:
                 self.keep = False  # an HTTP/1.0 client reads until the end of the connection
         if not self.request_done:
-            self.keep = False
-            self.client.hold(self.client.ANSWERED)
+            self.keep = (
+                False  # both sides go on at once; if the response ends first, the rest of the body is not wanted
+            )
         if self.place.draining or not self.client.persistent:
             self.keep = False
         if not self.keep:
@@ -450,6 +465,10 @@ class Exchange:
                 self._try_failed(Reason.RESPONSE_TIMEOUT, "", "gateway")
         elif not self.client.full:  # else it is us who do not read; the client has its own deadline
             self.abort(Reason.RESPONSE_IDLE_TIMEOUT, "")
+
+    def expired(self, now: float) -> None:
+        """The time for the whole request is over; called by the coarse clock."""
+        self.fail(Reason.REQUEST_TIMEOUT)
 
     def bad_response(self, bad: Bad) -> None:
         """The response breaks the rules of HTTP."""
@@ -710,6 +729,7 @@ class Exchange:
         if self._retrying:
             self._stop_retrying()
         now = time.monotonic()
+        self.place.deadlines.watched.discard(self)
         record.close(self, now)
         self.target = None
         self.client.done(keep=self.keep, aborted=aborted)

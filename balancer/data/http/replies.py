@@ -10,6 +10,7 @@ from http import HTTPStatus
 
 from balancer.model.reason import Reason
 
+ALLOW = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # where no rule says more
 Headers = tuple[tuple[str, str], ...]
 RETRY_AFTER = frozenset((Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.OVERLOADED, Reason.RATE_LIMITED))
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {

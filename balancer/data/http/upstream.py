@@ -34,6 +34,7 @@ class UpstreamProtocol(asyncio.Protocol):
         "_buffer",
         "_chunks",
         "_interim",
+        "_keep",
         "_left",
         "_state",
         "born",
@@ -63,6 +64,7 @@ class UpstreamProtocol(asyncio.Protocol):
         self._buffer = b""
         self._left = 0
         self._interim = 0
+        self._keep = True  # the response in hand leaves the connection usable
         self._chunks: ChunkReader | None = None
 
     # Life of the connection
@@ -215,6 +217,7 @@ class UpstreamProtocol(asyncio.Protocol):
             self.idle_limit = max(0.5, head.idle_hint - 1.0)
         length = 0 if head.bodiless or exchange.is_head else head.length
         self._left = length
+        self._keep = head.keep
         if length == CHUNKED:
             self._state = _CHUNKS
             self._chunks = ChunkReader(Reason.BAD_RESPONSE)
@@ -225,7 +228,7 @@ class UpstreamProtocol(asyncio.Protocol):
         if not exchange.response_head(head, length):
             return  # the exchange went elsewhere
         if self._state == _COMPLETE:
-            self._finish(exchange, head.keep, rest)
+            self._finish(exchange, rest)
         elif rest:
             self._read_body(exchange, rest)
 
@@ -237,25 +240,25 @@ class UpstreamProtocol(asyncio.Protocol):
                 exchange.response_body(data)
                 return
             exchange.response_body(data if not left else data[:left])
-            self._finish(exchange, keep=True, rest=data[left:] if left else b"")
+            self._finish(exchange, data[left:] if left else b"")
         elif self._state == _CHUNKS and self._chunks is not None:
             payload, rest = self._chunks.feed(data)
             if payload:
                 exchange.response_body(payload)
             if self._chunks.done:
-                self._finish(exchange, keep=True, rest=rest)
+                self._finish(exchange, rest)
         elif self._state == _UNTIL_CLOSE:
             exchange.response_body(data)
         else:
             self._unsolicited("bytes after a complete response")
 
-    def _finish(self, exchange: Exchange, keep: bool, rest: bytes) -> None:
+    def _finish(self, exchange: Exchange, rest: bytes) -> None:
         if self.exchange is not exchange:
             return
         self._state = _COMPLETE
         if rest:
             exchange.unsolicited()
-        exchange.response_end(keep=keep and not rest)
+        exchange.response_end(keep=self._keep and not rest)
 
     def _unsolicited(self, detail: str) -> None:
         self.target.unsolicited(detail)

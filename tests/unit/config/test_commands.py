@@ -193,11 +193,12 @@ def test_a_plan_without_a_balancer_says_that_nothing_answers(file: Path, admin: 
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
-        (401, b"", "answers 401 (set BALANCER_ADMIN_TOKEN)"),
+        (401, b"", "the token is missing or wrong (set BALANCER_ADMIN_TOKEN)"),
         (404, b"", "answers 404 (is this the admin address?)"),
-        (200, b"<html>", "answers something else than a configuration"),
+        (404, b"{}", "answers 404 (is this the admin address?)"),
+        (200, b"<html>", "answers something else than JSON"),
         (200, b'{"snapshot": {"format": 99}}', "answers something else than a configuration"),
-        (200, b"[]", "answers something else than a configuration"),
+        (200, b"[]", "answers something unexpected"),
     ],
 )
 def test_a_plan_against_something_else_says_so(file: Path, admin: Admin, status: int, body: bytes, said: str) -> None:

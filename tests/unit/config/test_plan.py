@@ -142,6 +142,18 @@ def test_what_control_adds_is_no_change(tmp_path: Path) -> None:
     assert diff(masked, plain) == ()
 
 
+def test_secrets_are_never_shown(tmp_path: Path) -> None:
+    check = "health_check: {type: http, path: /healthz, headers: {Authorization: VALUE}}"
+    text = BEFORE.replace("health_check: {type: http, path: /healthz}", check).replace("token: old", "token: VALUE")
+    one, other = made(tmp_path, text.replace("VALUE", "first")), made(tmp_path, text.replace("VALUE", "second"))
+    changes = diff(one, other)
+    assert [change.path for change in changes] == ["admin", "target_groups.demo"]
+    assert "first" not in str(changes)
+    assert "second" not in str(changes)
+    masked = made(tmp_path, text.replace("VALUE", '"***"'))
+    assert diff(masked, other) == ()
+
+
 def test_a_reload_refuses_what_needs_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     before = made(tmp_path, BEFORE)

@@ -11,7 +11,7 @@ from balancer.board.board import Board, group_at, state_at
 from balancer.control.ledger import Ledger
 from balancer.control.states import States, kept_on_board
 from balancer.model.names import Evidence, ProbeResult, State, ZoneMode
-from balancer.model.snapshot import Snapshot, Zones
+from balancer.model.snapshot import Discover, Snapshot, Zones
 from tests.unit.control.scene import Clock, board, group, probe, snapshot, target
 
 A, B = target("a", "zone-a", "10.0.0.1"), target("b", "zone-b", "10.0.0.2")
@@ -134,3 +134,17 @@ def test_states_come_back_from_the_board() -> None:
         assert kept["demo", "b"].evidence is Evidence.SOFT
         assert kept["demo", "b"].since.monotonic == pytest.approx(since.monotonic, abs=0.01)
         assert kept["demo", "b"].since.wall == pytest.approx(since.wall, abs=0.01)
+
+
+def test_a_tier_that_is_only_missing_is_none_for_the_workers() -> None:
+    with board() as made:
+        stage = Stage(made, Zones(mode=ZoneMode.ACTIVE_BACKUP, order=("zone-a",)))
+        found = (Discover("web", 8000, "zone-b"),)
+        here, gone = target("web#1", "zone-a"), target("web#2", "zone-b", "10.0.0.2")
+        zones = Zones(mode=ZoneMode.ACTIVE_BACKUP, order=("zone-a",))
+        for targets in ((here, gone), (here,)):
+            stage.snapshot = snapshot(group(*targets, zones=zones, discover=found))
+            stage.ledger.adopt(stage.snapshot, {}, stage.clock.instant)
+            stage.write()
+        assert [zone.zone for zone in stage.states.groups["demo"].assessment.zones] == ["zone-a", "zone-b"]
+        assert stage.shares() == [100]

@@ -19,6 +19,10 @@ def start() -> float:
     return 0.0
 
 
+def always(value: float) -> Callable[[], float]:
+    return lambda: value
+
+
 def round_robin(*weights: int, random: Callable[[], float] = start) -> RoundRobin:
     policy = RoundRobin(random)
     policy.update(View(tuple(range(len(weights))), weights))
@@ -45,14 +49,14 @@ def test_heavy_targets_are_picked_smoothly(weights: tuple[int, ...], expected: s
 
 @pytest.mark.parametrize("offset", range(9))
 def test_five_three_one_is_exact_over_ninety_from_any_start(offset: int) -> None:
-    policy = round_robin(5, 3, 1, random=lambda: offset / 9)
+    policy = round_robin(5, 3, 1, random=always(offset / 9))
     assert Counter(picks(policy, 90)) == {"a": 50, "b": 30, "c": 10}
 
 
 def test_workers_do_not_all_begin_with_the_first_target() -> None:
-    assert {picks(round_robin(1, 1, 1, random=lambda r=r: r), 1) for r in (0.0, 0.4, 0.9)} == set("abc")
+    assert {picks(round_robin(1, 1, 1, random=always(r)), 1) for r in (0.0, 0.4, 0.9)} == set("abc")
     heavy = (1000, 999, 998)  # no cycle kept
-    assert {picks(round_robin(*heavy, random=lambda r=r: r), 1) for r in (0.0, 0.4, 0.9)} == set("abc")
+    assert {picks(round_robin(*heavy, random=always(r)), 1) for r in (0.0, 0.4, 0.9)} == set("abc")
 
 
 def test_a_retry_takes_an_untried_target_and_leaves_the_turns_of_others_alone() -> None:
@@ -156,7 +160,7 @@ def test_least_conn_goes_on_after_the_last_pick_when_the_rotation_changes() -> N
 
 def test_a_weighted_forward_of_nine_to_one_is_exact_over_a_thousand() -> None:
     for offset in range(10):
-        spread = Spread((("shop", 9), ("canary", 1)), lambda offset=offset: offset / 10)
+        spread = Spread((("shop", 9), ("canary", 1)), always(offset / 10))
         assert Counter(spread.pick() for _ in range(1000)) == {0: 900, 1: 100}
 
 

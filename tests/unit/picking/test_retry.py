@@ -56,7 +56,7 @@ VERDICTS = [
 def test_what_may_be_tried_again(
     retry: Retry, reason: Reason | None, request_: dict[str, bool], expected: bool
 ) -> None:
-    assert may_retry(retry, reason, **request_) is expected  # type: ignore[arg-type]
+    assert may_retry(retry, reason, **request_) is expected
 
 
 @pytest.mark.parametrize(
