@@ -32,7 +32,7 @@ from balancer.data.listener import LiveListener
 from balancer.data.place import Place
 from balancer.data.target import LiveTarget
 from balancer.model.names import PolicyName
-from balancer.model.snapshot import Forward, Listener, Match, Rule, Snapshot, Target, TargetGroup
+from balancer.model.snapshot import Forward, Limits, Listener, Match, Rule, Snapshot, Target, TargetGroup
 
 ROUNDS, COUNT = 5, 20_000
 TARGETS = 2
@@ -90,7 +90,8 @@ class DataPath:
         specs = tuple(Target(f"t{n}", f"127.0.0.1:{8000 + n}", "127.0.0.1", 8000 + n) for n in range(targets))
         group = TargetGroup("bench", policy=PolicyName.LEAST_CONN, targets=specs)
         rule = Rule("everything", Match(), Forward((("bench", 1),)))
-        snapshot = Snapshot(listeners=(Listener("web", "127.0.0.1:0", rules=(rule,)),), target_groups=(group,))
+        web = Listener("web", "127.0.0.1:0", rules=(rule,), limits=Limits(keep_alive_requests=0))
+        snapshot = Snapshot(listeners=(web,), target_groups=(group,))
         slots = assign(keys(snapshot), {})
         board = create()
         place = Place(loop, Board(board), 0, 1, lambda _message: None)

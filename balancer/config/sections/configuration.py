@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from balancer.board import layout
 from balancer.config.environment import Substituted
 from balancer.config.fields import OFF, Duration, Read, option, shown, time, wrong
 from balancer.config.sections.access_log import AccessLog

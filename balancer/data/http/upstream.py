@@ -187,7 +187,7 @@ class UpstreamProtocol(asyncio.Protocol):
                 raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, f"{end} bytes")
             found = memory.head(head)
         # hot: nothing to decide and everything is here
-        if found.plain and len(data) - end == found.length and exchange.plain:
+        if found.plain and len(data) - end == found.length and exchange.plain and exchange.client.persistent:
             exchange.whole_response(found, data[end:])
             return
         self._head(exchange, found, data[end:])
