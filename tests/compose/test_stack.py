@@ -46,11 +46,12 @@ def test_it_runs_as_nobody_in_particular_on_a_read_only_root(stack: Stack) -> No
         "    except OSError: return False\n"
         "    return True\n"
         "print(fields['Uid'].split()[0], fields['CapEff'], fields['NoNewPrivs'],\n"
-        "      [f for f in ('/', '/opt/venv', '/etc/balancer', '/tmp', '/run') if writable(f)],\n"
-        "      pathlib.Path('/proc/1/limits').read_text()X
+        "      [f for f in ('/', '/opt/venv', '/etc/balancer', '/tmp', '/run') if writable(f)])\n"
+        "limits = pathlib.Path('/proc/1/limits').read_text().split('Max open files')[1].split()\n"
+        "print(len(set(limits[:2])) == 1)\n"
     )
     said = stack.compose("exec", "-T", "balancer", "python", "-c", look).strip()
-    assert said == "10001 0000000000000000 1 ['/tmp', '/run'] True"
+    assert said == "10001 0000000000000000 1 ['/tmp', '/run']\nTrue"
 
 
 def test_the_image_is_small_and_holds_no_tool_of_its_making(stack: Stack) -> None:
