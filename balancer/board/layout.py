@@ -59,7 +59,7 @@ ROW_HEAD = 64
     ROW_STARTS,  # how often this place was filled
     ROW_REVISION,  # revision of the snapshot it runs
     ROW_LOG_DROPPED,
-    ROW_ACTIVE,  # requests inside it (gauge)
+    ROW_ACTIVE,  # requests inside it, as of the last look at the clock (gauge)
     ROW_CONNECTIONS,  # client connections (gauge)
     ROW_LOST,  # requests that were inside a worker of this place when it was lost
 ) = range(9)
@@ -74,10 +74,12 @@ SIZE = (ROWS_AT + MAX_WORKERS * ROW) * 8  # bytes
 LISTENER_CONNECTIONS, LISTENER_ACTIVE, LISTENER_ACCEPTED = range(3)
 LISTENER_BLOCK = 4
 LISTENER_GAUGES = (LISTENER_CONNECTIONS, LISTENER_ACTIVE)
-# flow: listener × target group
+# flow: listener × target group. WHOLE holds responses that came in one piece, whose first byte is their last: each
+# belongs to both histograms, and is counted in one.
 FLOW_DURATION = 0
 FLOW_FIRST_BYTE = histogram.CELLS
-FLOW_BYTES_IN = 2 * histogram.CELLS
+FLOW_WHOLE = 2 * histogram.CELLS
+FLOW_BYTES_IN = 3 * histogram.CELLS
 FLOW_BYTES_OUT = FLOW_BYTES_IN + 1
 FLOW_BLOCK = FLOW_BYTES_OUT + 1
 # hits: listener × target group × target; cell = class (0 for 1xx … 4 for 5xx) + HITS_BALANCER if we made the status
@@ -115,3 +117,6 @@ BLOCKS: dict[str, int] = {
     "checks": CHECKS_BLOCK,
     "failovers": FAILOVERS_BLOCK,
 }
+
+# Where a series that found no place is counted: cells that nobody reads, so that no count needs a condition.
+NOWHERE = CELLS - max(BLOCKS.values())

@@ -58,7 +58,7 @@ def assign(wanted: Iterable[str], held: dict[str, int]) -> dict[str, int]:
     for key, place in held.items():
         area, size = _area(key)
         ends[area] = max(ends[area], place + size)
-    rooms = {"cells": layout.CELLS, "group": layout.MAX_GROUPS, "state": layout.MAX_TARGETS}
+    rooms = {"cells": layout.NOWHERE, "group": layout.MAX_GROUPS, "state": layout.MAX_TARGETS}
     for key in wanted:
         if key in slots:
             continue

@@ -72,8 +72,9 @@ class Stats:
         """Yield (listener, target group, durations, first bytes, bytes in, bytes out)."""
         for (listener, group), slot in self.series("flow"):
             cells = self.block(slot, layout.FLOW_BLOCK)
-            durations = _histogram(cells[layout.FLOW_DURATION :][: histogram.CELLS])
-            first_bytes = _histogram(cells[layout.FLOW_FIRST_BYTE :][: histogram.CELLS])
+            whole = cells[layout.FLOW_WHOLE :][: histogram.CELLS]
+            durations = _histogram([a + b for a, b in zip(cells[layout.FLOW_DURATION :], whole)])
+            first_bytes = _histogram([a + b for a, b in zip(cells[layout.FLOW_FIRST_BYTE :], whole)])
             yield listener, group, durations, first_bytes, cells[layout.FLOW_BYTES_IN], cells[layout.FLOW_BYTES_OUT]
 
     def listeners(self) -> Iterator[tuple[str, int, int, int]]:

@@ -14,6 +14,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from balancer.board import board, layout
+from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
 from balancer.data.target import LiveTarget
 from balancer.model.names import EVIDENCES, STATES, Evidence, State
@@ -37,6 +38,7 @@ class LiveGroup:
         "_slot",
         "_spreader",
         "budget",
+        "head_limit",
         "members",
         "place",
         "policies",
@@ -47,6 +49,7 @@ class LiveGroup:
         "successor",
         "targets",
         "tier_names",
+        "total_limit",
         "waiting",
         "zone_of",
     )
@@ -58,7 +61,8 @@ class LiveGroup:
         self.successor: LiveGroup | None = None  # the same group under a later configuration
         self.zone_of = tuple(target.spec.zone for target in targets)
         self.tier_names = zones.tiers(spec.zones, tuple(dict.fromkeys(self.zone_of)))
-        self.policies = [policy.make(spec.policy, self._active, random.random) for _ in self.tier_names]
+        active = self._active if place.places > 1 else self._own_active
+        self.policies = [policy.make(spec.policy, active, random.random) for _ in self.tier_names]
         self.members: list[tuple[int, ...]] = [() for _ in self.tier_names]
         self.shares: tuple[int, ...] = ()
         self.single: policy.Policy | None = None  # the policy of the tier that has all the traffic
@@ -68,6 +72,8 @@ class LiveGroup:
         self._reasons = slots.get(f"reasons|{spec.name}", -1)
         self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
         self.retrying = 0
+        self.head_limit = min(spec.timeouts.response_header or NEVER, spec.retry.per_try or NEVER)
+        self.total_limit = spec.timeouts.request
         self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
         self.refresh()
 
@@ -81,9 +87,10 @@ class LiveGroup:
 
     def _active(self, slot: int) -> int:
         target = self.targets[slot]
-        if self.place.places > 1:
-            return target.in_flight() if len(self.targets) <= _EXACT else target.active + target.others
-        return target.active
+        return target.in_flight() if len(self.targets) <= _EXACT else target.active + target.others
+
+    def _own_active(self, slot: int) -> int:
+        return self.targets[slot].active
 
     # What control says
 
@@ -100,9 +107,7 @@ class LiveGroup:
             if state is not target.state:
                 if state in (State.UNHEALTHY, State.EJECTED) and target.state not in (State.UNHEALTHY, State.EJECTED):
                     lost.append(target)
-                target.state = state
-                if state not in (State.HEALTHY, State.UNKNOWN):
-                    target.close_idle()
+                target.turn(state, evidence)
             target.evidence = evidence
             self._factors[self.targets.index(target)] = factor
         self._rotate(shares, panic)
@@ -173,7 +178,7 @@ class LiveGroup:
             slot = self.single.pick(())
             if slot is not None:
                 target = self.targets[slot]
-                if not target.limit or target.active + target.others < target.limit:
+                if target.active + target.others < target.limit:
                     return target
         return self._pick_carefully(tried)
 
@@ -183,7 +188,7 @@ class LiveGroup:
                 slot = self.policies[index].pick(excluded)
                 while slot is not None:
                     target = self.targets[slot]
-                    if not target.limit or target.active + target.others < target.limit:
+                    if target.active + target.others < target.limit:
                         return target
                     excluded.add(slot)
                     slot = self.policies[index].pick(excluded)
@@ -202,7 +207,7 @@ class LiveGroup:
     def full(self) -> bool:
         """Return whether there are targets in rotation and all are at max_connections."""
         chosen = [self.targets[slot] for slots in self.members for slot in slots]
-        return bool(chosen) and all(t.limit and t.active + t.others >= t.limit for t in chosen)
+        return bool(chosen) and all(t.active + t.others >= t.limit for t in chosen)
 
     # Waiting for a free target
 

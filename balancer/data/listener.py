@@ -10,6 +10,7 @@ from collections import Counter
 from json.encoder import encode_basestring_ascii as quote
 
 from balancer.board import layout
+from balancer.data.deadlines import NEVER
 from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
 from balancer.data.http.exchange import Exchange
@@ -51,40 +52,43 @@ class LiveListener:
         self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
         self.spec: Listener
         self.nowhere: Route
-        self.responses = ResponseMemory(remember=place.remember)
 
     def configure(self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int]) -> None:
         """Serve by another snapshot from the next request on. Nothing here can fail."""
         self.spec = spec
         self._slots = slots
         self._cell = slots.get(f"listener|{spec.name}", -1)
+        self.active_cell = (self._cell if self._cell >= 0 else layout.NOWHERE) + layout.LISTENER_ACTIVE
+        self.keep_alive = spec.timeouts.keep_alive or NEVER
         self._router = Router(spec.rules)
+        self._responses = ResponseMemory(remember=self.place.remember)
         self._routes = [self._route(rule.name, rule.action, groups) for rule in spec.rules]
-        self.nowhere = Route(self.place, spec.name, "", slots)
+        self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self._router.header_names
         self._memories = {
             trusted: RequestMemory(trusted=trusted, wanted=wanted, remember=self.place.remember)
             for trusted in (False, True)
         }
-        self.responses = ResponseMemory(remember=self.place.remember)
         self.show()
         for client in self.connections:
             client.trusted = self.trusts(client.peer)
             client.memory = self._memories[client.trusted]
 
     def _route(self, rule: str, action: Action, groups: dict[str, LiveGroup]) -> Route:
-        place, slots = self.place, self._slots
+        place, slots, memory = self.place, self._slots, self._responses
         match action:
             case Forward(named):
-                routes = [(Route(place, self.name, rule, slots, groups.get(name)), weight) for name, weight in named]
+                routes = [
+                    (Route(place, self.name, rule, slots, memory, groups.get(name)), weight) for name, weight in named
+                ]
                 if len(routes) == 1:
                     return routes[0][0]
-                return WeightedRoute(place, self.name, rule, slots, tuple(routes))
+                return WeightedRoute(place, self.name, rule, slots, memory, tuple(routes))
             case Redirect():
-                return RedirectRoute(place, self.name, rule, slots, action)
+                return RedirectRoute(place, self.name, rule, slots, memory, action)
             case FixedResponse():
-                return FixedRoute(place, self.name, rule, slots, action)
+                return FixedRoute(place, self.name, rule, slots, memory, action)
 
     async def serve(self) -> None:
         """Accept connections on the socket this worker was given."""
@@ -99,9 +103,9 @@ class LiveListener:
             case Matched():
                 route = self._routes[found.index]
             case WrongMethod():
-                route = NoRoute(self.place, self.name, self._slots, "", found.allow)
+                route = NoRoute(self.place, self.name, self._slots, self._responses, "", found.allow)
             case NoRule():
-                route = NoRoute(self.place, self.name, self._slots, found.nearest)
+                route = NoRoute(self.place, self.name, self._slots, self._responses, found.nearest)
         if len(line.routes) >= MAX_ROUTES:
             line.routes.clear()
         line.routes[block.route_key] = route
@@ -211,7 +215,6 @@ class LiveListener:
         """Put the gauges on the board."""
         if self._cell >= 0:
             self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
-            self.place.row[self._cell + layout.LISTENER_ACTIVE] = self.active
         if self._paused:
             self._resume_if_room()
 

@@ -160,7 +160,7 @@ class Live:
             self._minute = now
             for target in self.targets.values():
                 target.forget(0.1)
-        place.show()
+        place.show(sum(listener.active for listener in self.listeners.values()))
         place.access_log.flush()
         place.loop.call_later(0.0 if more else PERIOD, self._tick)
 

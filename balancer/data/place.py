@@ -22,7 +22,6 @@ class Place:
         "_asked",
         "_dropped_before",
         "access_log",
-        "active",
         "board",
         "clock",
         "connections",
@@ -63,7 +62,6 @@ class Place:
         self.prefix = secrets.token_hex(8).encode()
         self.count = 0
         self.connections = 0
-        self.active = 0
         self.draining = False
         self.remember = remember
         self._asked: dict[str, float] = {}
@@ -82,17 +80,8 @@ class Place:
             self._asked[key] = now
             self.send({"is": "unreachable", "group": group, "target": target})
 
-    def began(self) -> None:
-        """A request is inside this worker: should it be lost, its successor counts it."""
-        self.active += 1
-        self.head[layout.ROW_ACTIVE] = self.active
-
-    def ended(self) -> None:
-        """A request has left."""
-        self.active -= 1
-        self.head[layout.ROW_ACTIVE] = self.active
-
-    def show(self) -> None:
-        """Put on the board what is only worth showing now and then."""
+    def show(self, active: int) -> None:
+        """Put on the board what is only worth showing now and then; `active`: the requests inside."""
+        self.head[layout.ROW_ACTIVE] = active
         self.head[layout.ROW_CONNECTIONS] = self.connections
         self.head[layout.ROW_LOG_DROPPED] = self._dropped_before + self.access_log.dropped

@@ -20,12 +20,35 @@ if TYPE_CHECKING:
 _FIRST_BYTE_SUM = layout.FLOW_FIRST_BYTE + histogram.SUM
 
 
-def close(exchange: Exchange, now: float) -> None:
-    """Count and log a finished request. hot: 1.5 µs with the log, 0.7 without."""
-    place = exchange.place
-    place.ended()
-    exchange.client.listener.active -= 1
+def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
+    """Count and log a plain response that came in one piece. hot: what `close` does, without its questions."""
+    place, listener, route = exchange.place, exchange.client.listener, exchange.route
     row = place.row
+    listener.active = active = listener.active - 1
+    row[listener.active_cell] = active
+    flow = route.flow
+    at = flow + layout.FLOW_WHOLE
+    row[at + bisect_left(EDGES, duration)] += 1
+    row[at + histogram.SUM] += int(duration * 1e6)
+    row[flow + layout.FLOW_BYTES_OUT] += size
+    if exchange.bytes_in:
+        row[flow + layout.FLOW_BYTES_IN] += exchange.bytes_in
+    target = exchange.target
+    row[(route.hits[target] if target in route.hits else route.hits_of(target)) + status // 100 - 1] += 1
+    if place.access_log.enabled:
+        exchange.first_byte = duration
+        exchange.status = exchange.upstream_status = status
+        exchange.from_upstream = True
+        exchange.bytes_out = size
+        _log(exchange, place, duration)
+
+
+def close(exchange: Exchange, now: float) -> None:
+    """Count and log a finished request."""
+    place, listener = exchange.place, exchange.client.listener
+    row = place.row
+    listener.active -= 1
+    row[listener.active_cell] = listener.active
     route = exchange.route
     duration = now - exchange.started
     flow = route.flow
@@ -54,8 +77,9 @@ def _log(exchange: Exchange, place: Place, duration: float) -> None:
     reason, target = exchange.reason, exchange.target
     name, zone = (_EMPTY, _EMPTY) if target is None else (target.shown, target.shown_zone)
     first_byte = exchange.first_byte
+    shown = exchange.client.shown_behind(block) if block.forwarded_for else exchange.client.shown
     place.access_log.write(
-        f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.request_id}",{exchange.shown}'
+        f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.request_id}",{shown}'
         f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{exchange.status},'
         f'"source":"{"upstream" if exchange.from_upstream else "balancer"}","reason":"{reason.word if reason else ""}",'
         f'"target_group":{route.shown},"target":{name},"zone":{zone},"duration_ms":{duration * 1000:.3f},'

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from balancer.board import layout
 from balancer.data.group import LiveGroup
+from balancer.data.http.memory import ResponseMemory
 from balancer.data.place import Place
 from balancer.data.target import LiveTarget
 from balancer.model.reason import REASON_CODES, Reason
@@ -34,15 +35,23 @@ class Route:
         "group",
         "hits",
         "listener",
+        "responses",
         "rule",
         "shown",
         "spread",
     )
 
     def __init__(
-        self, place: Place, listener: str, rule: str, slots: dict[str, int], group: LiveGroup | None = None
+        self,
+        place: Place,
+        listener: str,
+        rule: str,
+        slots: dict[str, int],
+        responses: ResponseMemory,
+        group: LiveGroup | None = None,
     ) -> None:
         self.rule = rule
+        self.responses = responses
         self.listener = listener
         self.group = group
         self.spread: Spread | None = None
@@ -51,10 +60,9 @@ class Route:
         self._slots = slots
         name = group.spec.name if group is not None else ""
         self.shown = quote(name)
-        # Cells of series that found no place on the board go to a block that nobody reads: the row's last.
-        self.flow = slots.get(f"flow|{listener}|{name}", _NOWHERE)
-        self._reasons = slots.get(f"reasons|{name}", _NOWHERE)
-        self.hits: dict[LiveTarget | None, int] = {None: slots.get(f"hits|{listener}|{name}|", _NOWHERE)}
+        self.flow = slots.get(f"flow|{listener}|{name}", layout.NOWHERE)
+        self._reasons = slots.get(f"reasons|{name}", layout.NOWHERE)
+        self.hits: dict[LiveTarget | None, int] = {None: slots.get(f"hits|{listener}|{name}|", layout.NOWHERE)}
         if group is not None:
             for target in group.targets:
                 self.hits_of(target)
@@ -80,18 +88,21 @@ class Route:
         exchange.fail(Reason.CONFIG_ERROR)
 
 
-_NOWHERE = layout.CELLS - max(layout.BLOCKS.values())
-
-
 class WeightedRoute(Route):
     """Several groups by weight; a group that cannot serve is passed over if another can."""
 
     __slots__ = ()
 
     def __init__(
-        self, place: Place, listener: str, rule: str, slots: dict[str, int], routes: tuple[tuple[Route, int], ...]
+        self,
+        place: Place,
+        listener: str,
+        rule: str,
+        slots: dict[str, int],
+        responses: ResponseMemory,
+        routes: tuple[tuple[Route, int], ...],
     ) -> None:
-        super().__init__(place, listener, rule, slots)
+        super().__init__(place, listener, rule, slots, responses)
         self._groups = tuple(route for route, _ in routes)
         self.spread = Spread(tuple((route.rule, weight) for route, weight in routes), random.random)
 
@@ -115,8 +126,16 @@ class RedirectRoute(Route):
 
     __slots__ = ("_action",)
 
-    def __init__(self, place: Place, listener: str, rule: str, slots: dict[str, int], action: Redirect) -> None:
-        super().__init__(place, listener, rule, slots)
+    def __init__(
+        self,
+        place: Place,
+        listener: str,
+        rule: str,
+        slots: dict[str, int],
+        responses: ResponseMemory,
+        action: Redirect,
+    ) -> None:
+        super().__init__(place, listener, rule, slots, responses)
         self._action = action
 
     def answer(self, exchange: Exchange) -> None:
@@ -133,8 +152,16 @@ class FixedRoute(Route):
 
     __slots__ = ("_action", "_body")
 
-    def __init__(self, place: Place, listener: str, rule: str, slots: dict[str, int], action: FixedResponse) -> None:
-        super().__init__(place, listener, rule, slots)
+    def __init__(
+        self,
+        place: Place,
+        listener: str,
+        rule: str,
+        slots: dict[str, int],
+        responses: ResponseMemory,
+        action: FixedResponse,
+    ) -> None:
+        super().__init__(place, listener, rule, slots, responses)
         self._action = action
         self._body = action.body.encode()
 
@@ -148,9 +175,15 @@ class NoRoute(Route):
     __slots__ = ("_allow", "_nearest")
 
     def __init__(
-        self, place: Place, listener: str, slots: dict[str, int], nearest: str = "", allow: tuple[str, ...] = ()
+        self,
+        place: Place,
+        listener: str,
+        slots: dict[str, int],
+        responses: ResponseMemory,
+        nearest: str = "",
+        allow: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(place, listener, "", slots)
+        super().__init__(place, listener, "", slots, responses)
         self._nearest = nearest
         self._allow = allow
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 MAX_IDLE = 64  # connections kept idle per worker and target
 MAX_CONNECTING = 32  # connects in progress per worker and target: no stampede on a target that just recovered
-MAX_AGE = 600.0  # seconds a connection is used
 MAX_REQUESTS = 10_000  # requests a connection carries
 SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
 FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
@@ -45,6 +44,7 @@ class LiveTarget:
     __slots__ = (
         "_tasks",
         "active",
+        "active_cell",
         "cell",
         "column",
         "connecting",
@@ -58,8 +58,10 @@ class LiveTarget:
         "limit",
         "others",
         "place",
+        "pooling",
         "reasons",
         "removed",
+        "rest",
         "shown",
         "shown_zone",
         "spec",
@@ -85,9 +87,11 @@ class LiveTarget:
         self.ejected_until = 0.0  # > 0: ejected by this worker for itself, until control says more
         self.troubled = False  # True: a streak has begun
         self.idle_limit = NEVER  # learned: how long this target keeps an idle connection
+        self.pooling = True  # connections may rest here
         self.removed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
+        self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
         self.state_slot = slots.get(f"state|{group.name}|{spec.name}", -1)
         self.reasons = slots.get(f"reasons|{group.name}", -1)
         self.column = place.board.column(max(self.cell, 0), place.places)
@@ -98,27 +102,33 @@ class LiveTarget:
         self.spec = spec
         self.shown, self.shown_zone = quote(spec.name), quote(spec.zone)  # as in the access log
         self.timeouts = group.timeouts
+        self.rest = min(group.timeouts.upstream_idle, self.idle_limit)
         self.drain_timeout = group.drain_timeout
-        self.limit = group.max_connections
+        self.limit = group.max_connections or 1 << 62
         self.streaks = Streaks(group.passive) if group.passive is not None else None
 
     @property
     def name(self) -> str:
         return self.spec.name
 
+    def turn(self, state: State, evidence: Evidence) -> None:
+        """Take another state."""
+        self.state, self.evidence = state, evidence
+        self.pooling = not self.removed and state in (State.HEALTHY, State.UNKNOWN, State.UNHEALTHY)
+        if state not in (State.HEALTHY, State.UNKNOWN):
+            self.close_idle()
+
     # Work in hand
 
     def take(self) -> None:
         """A request is placed here."""
         self.active += 1
-        if self.cell >= 0:
-            self.place.row[self.cell + layout.TARGET_ACTIVE] = self.active
+        self.place.row[self.active_cell] = self.active
 
     def release(self) -> None:
         """A try is over, whatever its end."""
         self.active -= 1
-        if self.cell >= 0:
-            self.place.row[self.cell + layout.TARGET_ACTIVE] = self.active
+        self.place.row[self.active_cell] = self.active
 
     def in_flight(self) -> int:
         """Return the requests in flight here, over all workers."""
@@ -195,23 +205,25 @@ class LiveTarget:
             if exchange.serial == serial:
                 exchange.connected(connection)
                 return
+        idle = self.idle
         if (
-            len(self.idle) >= MAX_IDLE
-            or self.removed
-            or self.place.draining
-            or self.state not in _POOLED
-            or now - connection.born > MAX_AGE
-            or connection.requests >= MAX_REQUESTS
+            self.pooling
+            and len(idle) < MAX_IDLE
+            and now < connection.retires
+            and connection.requests < MAX_REQUESTS
+            and not self.place.draining
         ):
+            rest = self.rest if connection.idle_limit > self.rest else connection.idle_limit
+            connection.idle_since = now
+            connection.deadline = now + rest
+            idle.append(connection)
+        else:
             connection.close()
-            return
-        connection.idle_since = now
-        connection.deadline = now + min(self.timeouts.upstream_idle, self.idle_limit, connection.idle_limit)
-        self.idle.append(connection)
 
     def learn(self, age: float) -> None:
         """The target closed a connection that had rested for `age` seconds: rest a little less from now on."""
         self.idle_limit = max(SHORTEST_IDLE, 0.75 * age)
+        self.rest = min(self.timeouts.upstream_idle, self.idle_limit)
 
     def forget(self, share: float) -> None:
         """Let a learned limit grow back: by 10 % a minute, `share` of a minute at a time."""
@@ -219,6 +231,7 @@ class LiveTarget:
             self.idle_limit *= 1.0 + 0.1 * share
         else:
             self.idle_limit = NEVER
+        self.rest = min(self.timeouts.upstream_idle, self.idle_limit)
 
     def unsolicited(self, detail: str) -> None:
         """The target sent what nobody asked for; the connection is closed by the caller."""
@@ -240,6 +253,7 @@ class LiveTarget:
     def leave(self) -> None:
         """The target is gone from the snapshot: its last requests end, at the latest after the drain time."""
         self.removed = True
+        self.pooling = False
         self.close_idle()
         if self.state is State.DRAINING:  # control has given it that time already
             self._end()
@@ -252,9 +266,6 @@ class LiveTarget:
                 connection.exchange.target_removed()
             if not connection.closed:
                 connection.abort()
-
-
-_POOLED = (State.HEALTHY, State.UNKNOWN, State.UNHEALTHY)
 
 
 def _lives(connection: UpstreamProtocol) -> bool:

@@ -106,6 +106,8 @@ def exclusions(tried: Collection[int], zone_of: Sequence[str], tier_slots: Seque
     leave nothing is not returned, so an empty answer means: go to the next tier. The sets are the caller's to add to
     (targets that are full).
     """
+    if not tried:
+        return (set(),) if tier_slots else ()
     untried = [slot for slot in tier_slots if slot not in tried]
     if not untried:
         return ()

@@ -231,7 +231,8 @@ def claim(board: Board, place: int, snapshot: Snapshot) -> None:
     """Make a row this process's own: what its predecessor had in hand is counted as lost, its gauges go to zero."""
     head, row = board.row_head(place), board.row(place)
     lost = _requests_at_targets(row, snapshot.slots)
-    lost[""] = max(0, head[layout.ROW_ACTIVE] - lost.total())  # those that had no target yet
+    inside = sum(row[at + layout.LISTENER_ACTIVE] for key, at in snapshot.slots.items() if key.startswith("listener|"))
+    lost[""] = max(0, inside - lost.total())  # those that had no target yet
     for group, count in lost.items():
         at = snapshot.slots.get(f"reasons|{group}")
         if at is not None:

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -40,7 +40,8 @@ class Balancer:
 
     A mapping as configuration gets an admin address, `127.0.0.1:0` for listeners without one, and `workers` (1 unless
     said); a text is written as it is, `{admin}` in it replaced by the admin address. `may_log` is a pattern of trouble
-    in the log that the test provokes on purpose.
+    in the log that the test provokes on purpose. `before` are words that start the program in another place
+    (`unshare …`) and become it; `{admin}` and `{admin_port}` in values of `env` are replaced, too.
     """
 
     live: ClassVar[list[Balancer]] = []
@@ -53,8 +54,10 @@ class Balancer:
         env: Mapping[str, str] | None = None,
         may_log: str | None = None,
         args: tuple[str, ...] = (),
+        before: Sequence[str] = (),
     ) -> None:
         self.config, self.workers, self.env, self.may_log, self.args = config, workers, env, may_log, args
+        self.before = before
         self.folder = Path(tempfile.mkdtemp(prefix="balancer-"))
         self.file = self.folder / "balancer.yaml"
         self.out, self.err = self.folder / "stdout", self.folder / "stderr"
@@ -87,8 +90,8 @@ class Balancer:
             self.admin = ("127.0.0.1", free_port())
             self.file.write_text(self.render(self.config))
             with self.out.open("wb") as out, self.err.open("wb") as err:
-                argv = [sys.executable, "-m", "balancer", "run", str(self.file), *self.args]
-                self.process = start(argv, out, err, self.env)
+                argv = [*self.before, sys.executable, "-m", "balancer", "run", str(self.file), *self.args]
+                self.process = start(argv, out, err, self._environment())
             try:
                 wait_for(self._ready, START_BOUND, "the balancer is ready")
                 break
@@ -103,6 +106,13 @@ class Balancer:
             self._clean[pid] = kernel.descriptor_count(pid)
         self.mark()
         return self
+
+    def _environment(self) -> dict[str, str]:
+        host, port = self.admin
+        return {
+            name: value.replace("{admin}", f"{host}:{port}").replace("{admin_port}", str(port))
+            for name, value in (self.env or {}).items()
+        }
 
     def _ready(self) -> bool:
         assert self.process is not None

@@ -111,9 +111,13 @@ def descriptor_count(pid: int) -> int:
 
 
 def descriptors_by_kind(pid: int) -> Counter[str]:
-    """Return descriptors that are no TCP connection, by kind (`pipe`, `anon_inode:[eventpoll]`, a path …)."""
+    """Return descriptors that are no TCP socket, by kind (`pipe`, `anon_inode:[eventpoll]`, a path …).
+
+    Without /dev/null: libuv opens one in reserve, at a moment of its own, for when descriptors run out.
+    """
     kinds = Counter(link.split(":[")[0] if link[0] != "/" else link for link in _descriptors(pid))
-    kinds["socket"] -= sum(1 for one in tcp_sockets(pid) if one.state != "listen")
+    kinds["socket"] -= len(tcp_sockets(pid))
+    kinds.pop("/dev/null", None)
     return kinds
 
 

@@ -28,6 +28,8 @@ from tests.support.process import ROOT, Proc
 from tests.support.raw import RawClient, ask, request
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.timeout(180)  # each test starts a dozen processes
+
 EXPECTED = {("a1", "zone-a"), ("a2", "zone-a"), ("b1", "zone-b"), ("b2", "zone-b"), ("c1", "zone-c"), ("c2", "zone-c")}
 START_BOUND = 40.0  # seven interpreters on a machine that may be busy
 COMMAND = [sys.executable, "-m", "balancer", "demo", "--port", "0", "--admin-port", "0"]

@@ -149,10 +149,10 @@ class ClientProtocol(asyncio.Protocol):
                             self.state = WAIT
                             self.deadline = NEVER
                             self._serving = True
-                            self.requests += 1
-                            if self.requests >= self._most:
+                            self.requests = requests = self.requests + 1
+                            if requests >= self._most:
                                 self.persistent = False
-                            self.exchange.begin(line, block, time.monotonic())
+                            self.exchange.begin_plain(line, block, time.monotonic())
                             return
                 self._read_head(data)
             elif self.state == WAIT:
@@ -404,7 +404,7 @@ class ClientProtocol(asyncio.Protocol):
             self.transport.close()
             return
         self.state = IDLE
-        self.deadline = now + (self.listener.spec.timeouts.keep_alive or NEVER)
+        self.deadline = now + self.listener.keep_alive
         if self._held:
             self._held = 0
             self.transport.resume_reading()

@@ -25,7 +25,6 @@ from balancer.data.deadlines import NEVER
 from balancer.data.http import replies
 from balancer.data.http.framing import LAST_CHUNK, chunk
 from balancer.data.http.heads import CHUNKED, UNTIL_CLOSE, Bad, Block, Line, ResponseHead
-from balancer.data.http.memory import ResponseMemory
 from balancer.data.http.tunnel import Tunnel
 from balancer.data.place import Place, log
 from balancer.model.reason import Reason
@@ -49,6 +48,7 @@ class Exchange:
     __slots__ = (
         "_framing",
         "_free",
+        "_fresh",
         "_holding",
         "_raced",
         "_replay",
@@ -69,18 +69,15 @@ class Exchange:
         "group",
         "head_sent",
         "id_line",
-        "is_head",
         "keep",
         "line",
         "place",
         "plain",
         "reason",
         "request_done",
-        "responses",
         "retries",
         "route",
         "serial",
-        "shown",
         "started",
         "status",
         "target",
@@ -98,12 +95,13 @@ class Exchange:
         self.line: Line
         self.block: Block
         self.route: Route
-        self.responses: ResponseMemory = client.listener.responses
         self.group: LiveGroup | None = None
         self.target: LiveTarget | None = None
         self.upstream: UpstreamProtocol | None = None
         self.tunnel: Tunnel | None = None
         self._holding = False  # counted in its target's work in hand
+        self._fresh = False
+        self.reason: Reason | None = None
 
     @property
     def request_id(self) -> str:
@@ -111,22 +109,51 @@ class Exchange:
 
     # The request
 
-    def begin(self, line: Line, block: Block, now: float) -> None:
-        """Serve a request whose head is read; body and end follow by `request_body` and `request_end`."""
-        place, client = self.place, self.client
-        self.line, self.block, self.started = line, block, now
-        place.began()
-        client.listener.active += 1
-        place.count += 1
-        if block.request_id:
-            self.id_line = b"X-Request-ID: %b\r\n\r\n" % block.request_id
-        else:
-            self.id_line = b"X-Request-ID: %b%08x\r\n\r\n" % (place.prefix, place.count)
-        self.is_head = line.is_head
-        self.request_done = block.length == 0
-        self.keep = client.persistent and ((line.minor == 1 and block.keep is not False) or block.keep is True)
-        self.plain = self.request_done and self.keep and line.minor == 1 and not line.is_head and not block.upgrade
-        self.reason: Reason | None = None
+    def begin_plain(self, line: Line, block: Block, now: float) -> None:
+        """Serve a plain request without a body: the steps of `begin`, `place_at` and `_send` in one.
+
+        hot: half of the Python time of a request is spent on the way to its target; this way takes 2 µs less. What is
+        not as usual (no idle connection, nobody to pick, a limit for the whole request) goes the long way.
+        """
+        client = self.client
+        listener = client.listener
+        route = line.routes.get(block.route_key)
+        if route is None:
+            route = listener.find_route(line, block)
+        group = route.group
+        if group is None or group.total_limit or not client.persistent:
+            self.begin(line, block, now)
+            return
+        if not self._fresh:
+            self._reset()
+        place = self.place
+        row = place.row
+        self.line, self.block, self.started, self.route, self.group = line, block, now, route, group
+        place.count = count = place.count + 1
+        self.id_line = id_line = b"X-Request-ID: %b%08x\r\n\r\n" % (place.prefix, count)
+        listener.active = active = listener.active + 1
+        row[listener.active_cell] = active
+        target = group.pick()
+        if target is None:
+            self._no_target()
+            return
+        idle = target.idle
+        if not idle or idle[-1].deadline <= now or not line.idempotent:
+            self.place_at(target)
+            return
+        self.target = target
+        self._holding = True
+        target.active = active = target.active + 1
+        row[target.active_cell] = active
+        self.upstream = connection = idle.pop()
+        connection.begin(self, now + group.head_limit)
+        connection.transport.write(line.out + block.out + client.suffix + id_line)
+
+    def _reset(self) -> None:
+        """Be as a plain request begins; `_fresh` says that nothing has changed since."""
+        self._fresh = True
+        self.request_done = self.keep = self.plain = True
+        self.reason = None
         self.detail = ""
         self.status = self.upstream_status = 0
         self.from_upstream = self.head_sent = False
@@ -135,13 +162,30 @@ class Exchange:
         self.bytes_in = self.bytes_out = self.retries = 0
         self.tried: list[LiveTarget] = []
         self._free = 0  # tries outside max_retries: work that was moved, not multiplied
-        self._raced = self._retrying = self._written = self._reused = False
-        self._replay: list[bytes] | None = None if self.request_done else []
+        self._raced = self._retrying = False
+        self._written = self._reused = True
+        self._replay: list[bytes] | None = None
         self._replay_size = 0
         self._framing = _RAW
-        self.responses = client.listener.responses
 
-        self.shown = client.shown if not block.forwarded_for else client.shown_behind(block)
+    def begin(self, line: Line, block: Block, now: float) -> None:
+        """Serve a request whose head is read; body and end follow by `request_body` and `request_end`."""
+        place, client = self.place, self.client
+        self._reset()
+        self._fresh = self._written = self._reused = False
+        self.line, self.block, self.started = line, block, now
+        listener = client.listener
+        listener.active += 1
+        place.row[listener.active_cell] = listener.active
+        place.count += 1
+        if block.request_id:
+            self.id_line = b"X-Request-ID: %b\r\n\r\n" % block.request_id
+        else:
+            self.id_line = b"X-Request-ID: %b%08x\r\n\r\n" % (place.prefix, place.count)
+        self.request_done = block.length == 0
+        self._replay = None if self.request_done else []
+        self.keep = client.persistent and ((line.minor == 1 and block.keep is not False) or block.keep is True)
+        self.plain = self.request_done and self.keep and line.minor == 1 and not line.is_head and not block.upgrade
 
         if block.max_forwards == 0 and line.method == b"OPTIONS":
             self.route, self.group = client.listener.nowhere, None
@@ -159,8 +203,8 @@ class Exchange:
         if group is None:
             route.answer(self)
             return
-        if group.spec.timeouts.request:
-            self.deadline = now + group.spec.timeouts.request
+        if group.total_limit:
+            self.deadline = now + group.total_limit
             place.deadlines.watched.add(self)
         target = group.pick()
         if target is None:
@@ -180,6 +224,7 @@ class Exchange:
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""
+        self._fresh = False
         target.take()
         self._holding = True
         self.target = target
@@ -230,10 +275,7 @@ class Exchange:
         return self.line.out + block.out + extra + client.forwarded(block) + self.id_line
 
     def _head_limit(self) -> float:
-        assert self.group is not None
-        spec = self.group.spec
-        limit = spec.timeouts.response_header or NEVER
-        return min(limit, spec.retry.per_try) if spec.retry.per_try else limit
+        return self.group.head_limit if self.group is not None else NEVER
 
     def _frame(self, payload: bytes) -> bytes:
         return chunk(payload) if self.block.length == CHUNKED else payload
@@ -262,6 +304,7 @@ class Exchange:
     def request_end(self) -> None:
         """The request's body is complete."""
         self.request_done = True
+        self.plain = self.keep and self.line.minor == 1 and not self.line.is_head and not self.head_sent
         connection = self.upstream
         if connection is not None:
             if self.block.length == CHUNKED:
@@ -271,35 +314,35 @@ class Exchange:
 
     # The response
 
+    @property
+    def short(self) -> bool:
+        """Whether a plain response may go the short way: nothing has to be said or done beside passing it on."""
+        return self.plain and self.client.persistent
+
     def whole_response(self, head: ResponseHead, body: bytes) -> None:
         """A plain response that came in one piece, to a plain request: the short way. hot."""
-        now = time.monotonic()
         status = head.status
-        group, target, connection = self.group, self.target, self.upstream
+        group, target, connection, client = self.group, self.target, self.upstream, self.client
         assert group is not None and target is not None and connection is not None
         if status >= 429 and self._status_retry(head):
             return
-        client = self.client
         client.transport.write(head.out + self.id_line + body)
-        self.first_byte = now - self.started
-        self.status = self.upstream_status = status
-        self.from_upstream = True
-        self.bytes_out = len(body)
+        now = time.monotonic()
         self.serial += 1
-        self.upstream = None
-        connection.exchange = None
+        self.upstream = connection.exchange = None
         self._holding = False
-        target.release()
+        target.active = active = target.active - 1
+        self.place.row[target.active_cell] = active
         if target.troubled or status >= 500:
             group.responded(target, status)
         target.give(connection, now)
-        if self._retrying:
-            self._stop_retrying()
         if group.waiting:
             group.wake()
-        if group.spec.timeouts.request:
+        if self._retrying:
+            self._stop_retrying()
+        if group.total_limit:
             self.place.deadlines.watched.discard(self)
-        record.close(self, now)
+        record.whole(self, now - self.started, status, len(body))
         self.target = None
         client.next_request(now)
 
@@ -440,6 +483,7 @@ class Exchange:
             if self.line.idempotent and self._replayable() and self.target is not None:
                 # The keep-alive race: the target closed as we sent. Once more, on a new connection, and nobody's fault.
                 self._raced = True
+                self._fresh = False
                 self._count_retry(Reason.REUSE_RACE)
                 self.retries += 1
                 self._free += 1
@@ -631,7 +675,7 @@ class Exchange:
             reason,
             request_id=self.request_id,
             as_json=replies.wants_json(replies.accept_of(self.block.out)),
-            is_head=self.is_head,
+            is_head=self.line.is_head,
             close=close,
             status=status,
             headers=headers,
@@ -651,12 +695,12 @@ class Exchange:
             kind,
             body,
             request_id=self.request_id,
-            is_head=self.is_head,
+            is_head=self.line.is_head,
             close=close,
             headers=headers,
             keep_alive=self.line.minor == 0 and self.keep,
         )
-        self.bytes_out = 0 if self.is_head else len(body)
+        self.bytes_out = 0 if self.line.is_head else len(body)
         client.transport.write(data)
         self._close()
 
@@ -729,6 +773,7 @@ class Exchange:
         if self._retrying:
             self._stop_retrying()
         now = time.monotonic()
+        self._fresh = False
         self.place.deadlines.watched.discard(self)
         record.close(self, now)
         self.target = None

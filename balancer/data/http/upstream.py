@@ -10,6 +10,7 @@ connection is closed and the bytes are never handed on (response-queue poisoning
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
     from balancer.data.target import LiveTarget
 
+MAX_AGE = 600.0  # seconds a connection is used, ±10 %: load follows DNS and new targets
 MAX_INTERIM = 16  # 1xx responses before the final one
 _HEAD, _BODY, _CHUNKS, _UNTIL_CLOSE, _COMPLETE = range(5)
 
@@ -37,7 +39,6 @@ class UpstreamProtocol(asyncio.Protocol):
         "_keep",
         "_left",
         "_state",
-        "born",
         "closed",
         "deadline",
         "exchange",
@@ -45,6 +46,7 @@ class UpstreamProtocol(asyncio.Protocol):
         "idle_since",
         "paused",
         "requests",
+        "retires",
         "target",
         "transport",
     )
@@ -54,7 +56,7 @@ class UpstreamProtocol(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.exchange: Exchange | None = None
         self.deadline = NEVER
-        self.born = 0.0
+        self.retires = 0.0
         self.idle_since = 0.0
         self.idle_limit = NEVER  # what the target's Keep-Alive header allows
         self.requests = 0
@@ -72,14 +74,14 @@ class UpstreamProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=64 * 1024)
-        self.born = time.monotonic()
+        self.retires = time.monotonic() + MAX_AGE * random.uniform(0.9, 1.1)
         self.target.connections.add(self)
         self.target.place.deadlines.watched.add(self)
 
-    def begin(self, exchange: Exchange) -> None:
+    def begin(self, exchange: Exchange, deadline: float = NEVER) -> None:
         """Serve `exchange` from now on; it writes its request itself."""
         self.exchange = exchange
-        self.deadline = NEVER
+        self.deadline = deadline
         self.requests += 1
         self._state = _HEAD
         self._interim = 0
@@ -163,6 +165,13 @@ class UpstreamProtocol(asyncio.Protocol):
             return
         try:
             if self._state == _HEAD:
+                if not self._buffer:
+                    # hot: a known head, nothing to decide, and the whole body in the same read
+                    end = data.find(b"\r\n\r\n") + 4
+                    head = exchange.route.responses.heads.new.get(data[:end])
+                    if head is not None and head.plain and len(data) - end == head.length and exchange.short:
+                        exchange.whole_response(head, data[end:])
+                        return
                 self._read_head(exchange, data)
             else:
                 self._read_body(exchange, data)
@@ -180,14 +189,10 @@ class UpstreamProtocol(asyncio.Protocol):
             self._keep_unfinished(data)
             return
         head = data if end == len(data) else data[:end]
-        memory = exchange.responses
-        found = memory.heads.new.get(head)
-        if found is None:
-            if end > MAX_RESPONSE_HEAD:
-                raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, f"{end} bytes")
-            found = memory.head(head)
-        # hot: nothing to decide and everything is here
-        if found.plain and len(data) - end == found.length and exchange.plain and exchange.client.persistent:
+        if end > MAX_RESPONSE_HEAD:
+            raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, f"{end} bytes")
+        found = exchange.route.responses.head(head)
+        if found.plain and len(data) - end == found.length and exchange.short:
             exchange.whole_response(found, data[end:])
             return
         self._head(exchange, found, data[end:])
@@ -215,7 +220,7 @@ class UpstreamProtocol(asyncio.Protocol):
             return
         if head.idle_hint:
             self.idle_limit = max(0.5, head.idle_hint - 1.0)
-        length = 0 if head.bodiless or exchange.is_head else head.length
+        length = 0 if head.bodiless or exchange.line.is_head else head.length
         self._left = length
         self._keep = head.keep
         if length == CHUNKED:

@@ -35,6 +35,7 @@ def test_a_successor_accounts_for_what_was_lost(mapped: Board) -> None:
     row, head = mapped.row(1), mapped.row_head(1)
     row[2000 + layout.TARGET_ACTIVE], row[2010 + layout.TARGET_ACTIVE], row[2010 + layout.TARGET_IDLE] = 3, 4, 9
     row[3000 + layout.LISTENER_CONNECTIONS], row[3000 + layout.LISTENER_ACCEPTED] = 12, 50
+    row[3000 + layout.LISTENER_ACTIVE] = 8
     row[4000] = 77  # a state's slot is not in this row: whatever lies there stays
     head[layout.ROW_ACTIVE], head[layout.ROW_CONNECTIONS], head[layout.ROW_STARTS] = 8, 12, 1
 
