@@ -73,7 +73,7 @@ class _Families(Collector):
         yield family
 
     def _latencies(self) -> Iterator[Metric]:
-        durations = _histogram("request_duration_seconds", "From the first byte of a request to the end of its answer.")
+        durations = _histogram("request_duration_seconds", "From the request's head to the end of its answer.")
         first_bytes = _histogram(
             "upstream_first_byte_seconds", "From the request's start to the upstream's first byte."
         )

@@ -33,9 +33,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody"
 
 def group_of(count: int = 1, name: str = "demo", **settings: Any) -> TargetGroup:
     """Return a group of targets t0, t1, … in zones zone-0, zone-1, …"""
-    targets = tuple(
-        Target(f"t{i}", f"10.0.0.{i}:8000", f"10.0.0.{i}", 8000, 1, f"zone-{i}") for i in range(count)
-    )
+    targets = tuple(Target(f"t{i}", f"10.0.0.{i}:8000", f"10.0.0.{i}", 8000, 1, f"zone-{i}") for i in range(count))
     return TargetGroup(name, targets=targets, **settings)
 
 
