@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import select
+import stat
 import threading
 import time
 from json.encoder import encode_basestring_ascii as quote
@@ -21,21 +22,25 @@ BATCH = 512  # lines that leave without waiting for the clock
 
 
 class Clock:
-    """RFC 3339 in UTC with milliseconds; the text of a second is made once."""
+    """RFC 3339 in UTC with milliseconds; the text of a second, and of a millisecond, is made once."""
 
-    __slots__ = ("_second", "_text")
+    __slots__ = ("_millisecond", "_second", "_shown", "_text")
 
     def __init__(self) -> None:
-        self._second = 0
-        self._text = ""
+        self._second = self._millisecond = -1
+        self._text = self._shown = ""
 
     def text(self, wall: float) -> str:
         """Return the time of `wall` (seconds since 1970)."""
-        second = int(wall)
-        if second != self._second:
-            self._second = second
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        return f"{self._text}{int((wall - second) * 1000):03d}Z"
+        millisecond = int(wall * 1000)
+        if millisecond != self._millisecond:
+            self._millisecond = millisecond
+            second, rest = divmod(millisecond, 1000)
+            if second != self._second:
+                self._second = second
+                self._text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            self._shown = f"{self._text}{rest:03d}Z"
+        return self._shown
 
 
 def path_text(path: str) -> str:
@@ -106,10 +111,18 @@ class AccessLog:
             if not data:
                 os.close(descriptor)
                 continue
-            for piece in _pieces(data):
+            for piece in _pieces(data) if self._is_pipe(descriptor) else (data,):
                 if not _write(descriptor, piece):
                     self.dropped += piece.count(b"\n")
             self._pending -= len(data)
+
+    @staticmethod
+    def _is_pipe(descriptor: int) -> bool:
+        """Return whether a write of more than PIPE_BUF bytes may mix with another worker's; a file's does not."""
+        try:
+            return not stat.S_ISREG(os.fstat(descriptor).st_mode)
+        except OSError:
+            return True
 
 
 def _pieces(data: bytes) -> list[bytes]:

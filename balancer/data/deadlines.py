@@ -37,6 +37,6 @@ class Deadlines:
             self._rest = list(self.watched)
         part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
         for item in part:
-            if item.deadline <= now:
+            if item.deadline <= now and item in self.watched:  # one may have ended another of the same round
                 item.expired(now)
         return bool(self._rest)

@@ -267,7 +267,7 @@ class LiveGroup:
 
     def _eject(self, target: LiveTarget, kind: str) -> None:
         passive = self.spec.passive
-        if passive is None or (target.state is not State.HEALTHY and target.state is not State.UNKNOWN):
+        if passive is None or target.ejected_until or target.state not in (State.HEALTHY, State.UNKNOWN):
             return
         available = [t for t in self.targets if t.state in (State.HEALTHY, State.UNKNOWN) and t is not target]
         ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
@@ -290,10 +290,8 @@ class LiveGroup:
         for connection in list(target.connections):
             if connection.exchange is not None:
                 connection.exchange.rescue()
-        waiting, target.waiting = target.waiting, deque()
-        for exchange, serial, _ in waiting:
-            if exchange.serial == serial:
-                exchange.rescue()
+        for exchange in target.unconnected():
+            exchange.rescue()
 
     def count_failure(self, reason: Reason) -> None:
         """Count a failed request of this group."""

@@ -15,7 +15,7 @@ from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
 from balancer.data.http.exchange import Exchange
 from balancer.data.http.heads import Block, Line
-from balancer.data.http.memory import RequestMemory, ResponseMemory
+from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
 from balancer.data.place import Place, log
 from balancer.data.routes import FixedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
 from balancer.model.reason import Reason
@@ -66,9 +66,10 @@ class LiveListener:
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self._router.header_names
+        # Two halves that are known are not measured together: where a limit is below what may be kept, nothing is.
+        remember = self.place.remember and spec.limits.head >= 2 * MAX_KEPT
         self._memories = {
-            trusted: RequestMemory(trusted=trusted, wanted=wanted, remember=self.place.remember)
-            for trusted in (False, True)
+            trusted: RequestMemory(trusted=trusted, wanted=wanted, remember=remember) for trusted in (False, True)
         }
         self.show()
         for client in self.connections:

@@ -36,11 +36,20 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
     target = exchange.target
     row[(route.hits[target] if target in route.hits else route.hits_of(target)) + status // 100 - 1] += 1
     if place.access_log.enabled:
-        exchange.first_byte = duration
-        exchange.status = exchange.upstream_status = status
-        exchange.from_upstream = True
-        exchange.bytes_out = size
-        _log(exchange, place, duration)
+        line, client, block = exchange.line, exchange.client, exchange.block
+        took = f"{duration * 1000:.3f}"
+        connect = f"{exchange.connect_time * 1000:.3f}" if exchange.connect_time else "0.000"
+        shown = client.shown_behind(block) if block.forwarded_for else client.shown
+        place.access_log.write(
+            f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.id_line[14:-4].decode()}",{shown}'
+            f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{status},'
+            f'"source":"upstream","reason":"","target_group":{route.shown},{target.shown_pair if target else ""}'
+            f'"duration_ms":{took},"connect_ms":{connect},"first_byte_ms":{took},"bytes_in":{exchange.bytes_in},'
+            f'"bytes_out":{size},"retries":{exchange.retries},"upstream_status":{status},"detail":""}}\n'
+        )
+        exchange.first_byte = -1.0
+        exchange.status = exchange.upstream_status = exchange.bytes_out = 0
+        exchange.from_upstream = False
 
 
 def close(exchange: Exchange, now: float) -> None:

@@ -42,7 +42,7 @@ class LiveTarget:
     """A target in one worker."""
 
     __slots__ = (
-        "_tasks",
+        "_dialling",
         "active",
         "active_cell",
         "cell",
@@ -63,6 +63,7 @@ class LiveTarget:
         "removed",
         "rest",
         "shown",
+        "shown_pair",
         "shown_zone",
         "spec",
         "state",
@@ -89,7 +90,7 @@ class LiveTarget:
         self.idle_limit = NEVER  # learned: how long this target keeps an idle connection
         self.pooling = True  # connections may rest here
         self.removed = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._dialling: dict[asyncio.Task[None], tuple[Exchange, int]] = {}  # for whom, at which serial
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
         self.state_slot = slots.get(f"state|{group.name}|{spec.name}", -1)
@@ -101,6 +102,7 @@ class LiveTarget:
         """Take another version's settings; what goes on is not touched."""
         self.spec = spec
         self.shown, self.shown_zone = quote(spec.name), quote(spec.zone)  # as in the access log
+        self.shown_pair = f'"target":{self.shown},"zone":{self.shown_zone},'
         self.timeouts = group.timeouts
         self.rest = min(group.timeouts.upstream_idle, self.idle_limit)
         self.drain_timeout = group.drain_timeout
@@ -160,8 +162,13 @@ class LiveTarget:
             return
         self.connecting += 1
         task = self.place.loop.create_task(self._connect(exchange, exchange.serial))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._dialling[task] = exchange, exchange.serial
+        task.add_done_callback(self._dialling.pop)
+
+    def unconnected(self) -> list[Exchange]:
+        """Return those that are placed here and have no connection yet."""
+        placed = [*self._dialling.values(), *((exchange, serial) for exchange, serial, _ in self.waiting)]
+        return [exchange for exchange, serial in placed if exchange.serial == serial]
 
     async def _connect(self, exchange: Exchange, serial: int) -> None:
         from balancer.data.http.upstream import UpstreamProtocol

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Self
 import yaml
 
 from tests.support import kernel
-from tests.support.faults import free_port
+from tests.support.faults import quiet_port
 from tests.support.metrics import Metrics
 from tests.support.process import start
 from tests.support.raw import Address
@@ -87,7 +87,7 @@ class Balancer:
     def start(self) -> Self:
         """Start the program and wait until `/readyz` answers 200."""
         for attempt in range(3):
-            self.admin = ("127.0.0.1", free_port())
+            self.admin = ("127.0.0.1", quiet_port())
             self.file.write_text(self.render(self.config))
             with self.out.open("wb") as out, self.err.open("wb") as err:
                 argv = [*self.before, sys.executable, "-m", "balancer", "run", str(self.file), *self.args]

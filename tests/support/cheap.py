@@ -23,7 +23,6 @@ import os
 import re
 import signal
 import socket
-import sys
 from typing import cast
 
 import uvloop
@@ -220,4 +219,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,6 +13,7 @@ from typing import Any
 
 from balancer.model.units import parse_duration
 from tests.support import configs
+from tests.support.faults import quiet_port
 from tests.support.http1 import Head
 from tests.support.openloop import OpenLoop
 from tests.support.process import Backend
@@ -31,7 +32,7 @@ class Cheap(Backend):
     def __init__(self, name: str, zone: str = "", host: str = "127.0.0.1", port: int = 0, idle: float = 0.0) -> None:
         self.host, self.idle = host, idle
         self.kept = tempfile.TemporaryDirectory(prefix="cheap-")
-        super().__init__(name, zone, port)
+        super().__init__(name, zone, port or quiet_port(host))
 
     def _argv(self) -> list[str]:
         argv = [sys.executable, "-m", "tests.support.cheap", "--host", self.host, "--port", str(self.port)]

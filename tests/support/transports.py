@@ -134,7 +134,7 @@ class FakeLoop:
         self, loop: FakeLoop, ip: str, port: int, timeout: float, factory: Callable[[], asyncio.Protocol]
     ) -> tuple[FakeTransport, asyncio.Protocol]:
         """Stand in for `balancer.net.connect.dial`."""
-        return await Dial(self, (ip, port), timeout, factory)
+        return await Dial(loop, (ip, port), timeout, factory)
 
     def run(self, rounds: int = 10_000) -> None:
         """Run what is ready, and what that makes ready, until nothing is."""

@@ -44,7 +44,7 @@ class ClientProtocol(asyncio.Protocol):
     """One client connection."""
 
     # Why reading is held back: a set of reasons, not a switch.
-    CONNECTING, UPSTREAM_FULL, PIPELINED = 1, 2, 4
+    CONNECTING, UPSTREAM_FULL, PIPELINED, FULL = 1, 2, 4, 8
 
     __slots__ = (
         "_body_limit",
@@ -59,6 +59,7 @@ class ClientProtocol(asyncio.Protocol):
         "_line_seen",
         "_most",
         "_serving",
+        "_unsent",
         "deadline",
         "exchange",
         "full",
@@ -89,6 +90,7 @@ class ClientProtocol(asyncio.Protocol):
         self._body_limit = 0
         self._held = 0
         self._discarded = 0
+        self._unsent = 0  # bytes that waited when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
         self._expecting = False  # waits for a 100 before it sends the body
         self._line_seen = False
@@ -124,14 +126,14 @@ class ClientProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._ended = True
-        if self.state == WAIT and self._serving:
-            # A half-close: the client still wants its answer, for a while.
-            patience = self.listener.spec.timeouts.half_close
-            if patience:
-                self.deadline = time.monotonic() + patience
-                return True
-        if self.state == LINGERING:
-            self.transport.close()
+        return self._half_closed()
+
+    def _half_closed(self) -> bool:
+        """Return whether a client that has sent its FIN still has something to get, and give it its time."""
+        patience = self.listener.spec.timeouts.half_close
+        if patience and (self.state == WAIT or (self.state == IDLE and b"\r\n\r\n" in self._buffer)):
+            self.deadline = time.monotonic() + patience
+            return True
         return False
 
     # Bytes
@@ -287,15 +289,11 @@ class ClientProtocol(asyncio.Protocol):
         else:
             self.state = WAIT
             self.deadline = NEVER
-        serial = self.requests
+            self._wait_with(rest)  # the next requests: the exchange may be over before `begin` returns
+            rest = b""
         self.exchange.begin(line, block, time.monotonic())
-        if rest and self.requests == serial:
-            # The exchange may be over already: then this is the next request, or what is thrown away.
-            if self.state == IDLE:
-                self._buffer += rest
-                self._soon()
-            elif self.state != CLOSED:
-                self.data_received(rest)
+        if rest and self.state != CLOSED:
+            self.data_received(rest)
 
     def _read_body(self, data: bytes) -> None:
         """Pass on a piece of a request's body; what comes after it is the next request."""
@@ -387,7 +385,8 @@ class ClientProtocol(asyncio.Protocol):
             self._discarded = 0
             self._held = 0
             self.transport.resume_reading()
-            self.deadline = time.monotonic() + LINGER
+            if not self.full:
+                self.deadline = time.monotonic() + LINGER
         elif keep:
             self.next_request(time.monotonic())
         elif self.state == BODY or self._buffer:
@@ -399,11 +398,14 @@ class ClientProtocol(asyncio.Protocol):
     def next_request(self, now: float) -> None:
         """Be ready for another request; what has come of it already is read from the loop, not from here."""
         self._serving = False
-        if self._ended or not self.persistent:
+        if not self.persistent or (self._ended and b"\r\n\r\n" not in self._buffer):
             self.state = CLOSED
             self.transport.close()
             return
         self.state = IDLE
+        if self.full:  # nothing more is begun for a client that does not read; its deadline is that of writing
+            self.hold(self.FULL)
+            return
         self.deadline = now + self.listener.keep_alive
         if self._held:
             self._held = 0
@@ -419,6 +421,8 @@ class ClientProtocol(asyncio.Protocol):
             data, self._buffer = self._buffer, b""
             self._head_started = 0.0
             self.data_received(data)
+            if self._ended and not self._half_closed():
+                self.transport.close()
 
     def leave_to_tunnel(self) -> bytes:
         """A tunnel takes the transport over; return what the client has sent already."""
@@ -473,7 +477,8 @@ class ClientProtocol(asyncio.Protocol):
         self.state = LINGERING
         self._buffer = b""
         self._discarded = 0
-        self.deadline = time.monotonic() + LINGER
+        if not self.full:
+            self.deadline = time.monotonic() + LINGER
         if self._held:
             self._held = 0
             self.transport.resume_reading()
@@ -527,6 +532,8 @@ class ClientProtocol(asyncio.Protocol):
             self.transport.abort()
         elif self.state == DISCARD:
             self._linger()
+        elif self.state == LINGERING and self.transport.get_write_buffer_size():
+            self.transport.close()  # once the rest has left; the kernel ends it where nobody takes it
         elif self.state == LINGERING:
             self.transport.abort()
 
@@ -547,26 +554,32 @@ class ClientProtocol(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.full = True
-        self._discarded = self.transport.get_write_buffer_size()
+        self._unsent = self.transport.get_write_buffer_size()
         self.deadline = time.monotonic() + (self.listener.spec.timeouts.write_idle or NEVER)
         if self._serving:
             self.exchange.client_full()
 
     def resume_writing(self) -> None:
         self.full = False
-        self._discarded = 0
+        now = time.monotonic()
         self.deadline = NEVER
+        if self.state == BODY:
+            self.deadline = now + (self.listener.spec.timeouts.request_body_idle or NEVER)
+        elif self.state in (DISCARD, LINGERING):
+            self.deadline = now + LINGER
+        elif self._ended:
+            self._half_closed()
         if self._serving:
             self.exchange.client_drained()
         elif self.state == IDLE:
-            self.next_request(time.monotonic())
+            self.next_request(now)
 
     def _too_slow(self, now: float) -> None:
         """The write buffer was full for the whole of write_idle: go on if some of it left, else end."""
         size = self.transport.get_write_buffer_size()
-        if size < self._discarded:
-            self._discarded = size
-            self.deadline = now + self.listener.spec.timeouts.write_idle
+        if size < self._unsent:
+            self._unsent = size
+            self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
         elif self._serving:
             self.exchange.abort(Reason.CLIENT_TOO_SLOW, "the client stopped reading")
         else:

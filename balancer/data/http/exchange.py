@@ -326,10 +326,10 @@ class Exchange:
         assert group is not None and target is not None and connection is not None
         if status >= 429 and self._status_retry(head):
             return
+        self.upstream = connection.exchange = None  # first: a client that is full must not stop a connection that rests
         client.transport.write(head.out + self.id_line + body)
         now = time.monotonic()
         self.serial += 1
-        self.upstream = connection.exchange = None
         self._holding = False
         target.active = active = target.active - 1
         self.place.row[target.active_cell] = active
@@ -340,8 +340,8 @@ class Exchange:
             group.wake()
         if self._retrying:
             self._stop_retrying()
-        if group.total_limit:
-            self.place.deadlines.watched.discard(self)
+        if self.deadline is not NEVER:
+            self._unwatch()
         record.whole(self, now - self.started, status, len(body))
         self.target = None
         client.next_request(now)
@@ -420,6 +420,7 @@ class Exchange:
         client.transport.write(
             head.out + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.block.upgrade + self.id_line + rest
         )
+        self._unwatch()
         connection.deadline = NEVER
         connection.leave_to_tunnel()
         early = client.leave_to_tunnel()
@@ -479,7 +480,8 @@ class Exchange:
 
     def lost(self, error: Exception | None, *, began: bool) -> None:
         """The connection ended before the final head; `began`: some of the response was here."""
-        if self._reused and not began and not self._raced:
+        silent = isinstance(error, TimeoutError)  # nobody acknowledged what was sent: no race, the target is away
+        if self._reused and not began and not self._raced and not silent:
             if self.line.idempotent and self._replayable() and self.target is not None:
                 # The keep-alive race: the target closed as we sent. Once more, on a new connection, and nobody's fault.
                 self._raced = True
@@ -774,7 +776,12 @@ class Exchange:
             self._stop_retrying()
         now = time.monotonic()
         self._fresh = False
-        self.place.deadlines.watched.discard(self)
+        self._unwatch()
         record.close(self, now)
         self.target = None
         self.client.done(keep=self.keep, aborted=aborted)
+
+    def _unwatch(self) -> None:
+        """The limit for the whole request no longer runs."""
+        self.deadline = NEVER
+        self.place.deadlines.watched.discard(self)

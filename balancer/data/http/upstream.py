@@ -169,7 +169,13 @@ class UpstreamProtocol(asyncio.Protocol):
                     # hot: a known head, nothing to decide, and the whole body in the same read
                     end = data.find(b"\r\n\r\n") + 4
                     head = exchange.route.responses.heads.new.get(data[:end])
-                    if head is not None and head.plain and len(data) - end == head.length and exchange.short:
+                    if (
+                        head is not None
+                        and head.plain
+                        and len(data) - end == head.length
+                        and exchange.plain
+                        and exchange.client.persistent
+                    ):
                         exchange.whole_response(head, data[end:])
                         return
                 self._read_head(exchange, data)
