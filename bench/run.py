@@ -74,7 +74,7 @@ def _run(wanted: Wanted, cores: machine.Cores, here: Path) -> None:
 
 def _measure(wanted: Wanted, running: list[proxies.Running], cores: machine.Cores) -> None:
     about = {**machine.describe(), "date": datetime.now().astimezone().isoformat(timespec="seconds")}
-    print(f"{about['cpu']}, Linux {about['kernel']}, Python {about['python']}")
+    print(f"{about['cpu']}, Linux {about['kernel']}, Python {about['python']} ({sys.executable})")
     print(f"proxies on CPU {cores.proxy}, load and origin on CPU {cores.load}; ", end="")
     print(f"{wanted.slices} slices of {wanted.seconds} s in turn, medians\n", flush=True)
     run = table.Run(about, running, {one.plan.key: idle.measure(one) for one in running})

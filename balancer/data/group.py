@@ -59,7 +59,8 @@ class LiveGroup:
         self.spec = spec
         self.targets = targets
         self.successor: LiveGroup | None = None  # the same group under a later configuration
-        self.zone_of = tuple(target.spec.zone for target in targets)
+        # By this group's own spec: a target that goes on is told of another weight or zone only at the swap.
+        self.zone_of = tuple(target.zone for target in spec.targets)
         self.tier_names = zones.tiers(spec.zones, tuple(dict.fromkeys(self.zone_of)))
         active = self._active if place.places > 1 else self._own_active
         self.policies = [policy.make(spec.policy, active, random.random) for _ in self.tier_names]
@@ -146,9 +147,9 @@ class LiveGroup:
 
     def _rotate(self, shares: tuple[int, ...], panic: tuple[bool, ...]) -> None:
         standings = []
-        for slot, target in enumerate(self.targets):
-            weight = target.spec.weight if target.spec.ip else 0  # nowhere to go while the name does not resolve
-            standings.append(zones.Standing(slot, target.spec.zone, weight, target.state, target.evidence))
+        for slot, (target, spec) in enumerate(zip(self.targets, self.spec.targets)):
+            weight = spec.weight if spec.ip else 0  # nowhere to go while the name does not resolve
+            standings.append(zones.Standing(slot, spec.zone, weight, target.state, target.evidence))
         if len(shares) != len(self.tier_names):  # control has not spoken yet
             assessment = zones.assess(self.spec.zones, standings)
             shares = assessment.shares

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from json.encoder import encode_basestring_ascii as quote
 
 from balancer.board import layout
@@ -91,11 +92,12 @@ class LiveListener:
             case FixedResponse():
                 return FixedRoute(place, self.name, rule, slots, memory, action)
 
-    async def serve(self) -> None:
-        """Accept connections on the socket this worker was given."""
-        self._server = await self.place.loop.create_server(
-            lambda: ClientProtocol(self), sock=self._sock.dup(), backlog=4096
-        )
+    def serve(self) -> Coroutine[object, object, None]:
+        """Return the work of accepting connections on the socket this worker was given."""
+        return self._serve(self._sock.dup())  # a copy: closing a server closes its socket
+
+    async def _serve(self, sock: socket.socket) -> None:
+        self._server = await self.place.loop.create_server(lambda: ClientProtocol(self), sock=sock, backlog=4096)
 
     def find_route(self, line: Line, block: Block) -> Route:
         """Return where a request goes, and remember it with its line."""

@@ -21,7 +21,7 @@ from tests.support.raw import ask, request
 from tests.support.waiting import wait_for
 
 # Quicker than the defaults, so that a test takes seconds; the bounds below follow from whatever is configured.
-CHECK = {"type": "http", "path": "/healthz", "interval": "500ms", "timeout": "300ms", "fast_interval": "200ms"}
+CHECK = {"type": "http", "path": "/healthz", "interval": "500ms", "timeout": "500ms", "fast_interval": "200ms"}
 JITTER = 1.1  # an interval may be a tenth longer
 SLACK = 1.0  # seconds that a busy machine may take on top of any bound
 

@@ -1,4 +1,4 @@
-"""Reloads under load: by whatever way a file is changed, no request fails, what did not change goes on, nothing is left.
+"""Reloads under load: however a file is changed, no request fails, what did not change goes on, and nothing is left.
 
 The quick succession is 100 in at most 60 s, half of them invalid.
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -181,20 +182,19 @@ def by_command(balancer: Balancer, text: str) -> None:
     assert done.returncode == ("nonsense" in text), done
 
 
-WAYS = [
-    ("renamed over the old one", by_rename),
-    ("written in place", in_place),
-    ("written in place, SIGHUP", by_sighup),
-    ("written in place, balancer reload", by_command),
-    ("swapped by a symlink of its folder", by_data_symlink),
+WAYS: list[tuple[str, int, Callable[[Balancer, str], None]]] = [
+    ("renamed over the old one", 400, by_rename),
+    ("written in place", 401, in_place),
+    ("written in place, SIGHUP", 402, by_sighup),
+    ("written in place, balancer reload", 403, by_command),
+    ("swapped by a symlink of its folder", 404, by_data_symlink),
 ]
 
 
-@pytest.mark.parametrize("change", [row[1] for row in WAYS], ids=[row[0] for row in WAYS])
+@pytest.mark.parametrize(("number", "change"), [row[1:] for row in WAYS], ids=[row[0] for row in WAYS])
 def test_a_changed_file_is_taken_over_and_a_broken_one_is_not(
-    balancer: Balancer, targets: dict[str, Cheap], change: Callable[[Balancer, str], None]
+    balancer: Balancer, targets: dict[str, Cheap], number: int, change: Callable[[Balancer, str], None]
 ) -> None:
-    number = 400 + [row[1] for row in WAYS].index(change)
     loop = load(balancer, 30.0, rate=100)
     version = balancer.status()["config"]["version"]
     for turn in (1, 2):  # many a watcher is deaf after the first
@@ -228,28 +228,41 @@ def test_pooled_connections_outlive_a_reload_of_another_group() -> None:
         other = configs.group("other", elsewhere.address, policy=policy)
         return {"listeners": [configs.listener("web", rules)], "target_groups": [kept, other]}
 
-    with Recorder(answer=together) as recorder, Recorder() as elsewhere:
-        with Balancer(config("round_robin"), workers=2) as balancer:
-            clients = [RawClient(balancer.address()) for _ in range(8)]
-
-            def ask_all() -> None:
-                for client in clients:
-                    client.send(request())
-                assert [client.recv_response().status for client in clients] == [200] * 8
-
-            ask_all()
-            assert recorder.accepted == 8
-            for policy in ("least_conn", "round_robin"):
-                balancer.reload(config(policy))
-                assert balancer.group("other")["policy"] == policy
-                ask_all()
-                assert recorder.accepted == 8
+    with (
+        Recorder(answer=together) as recorder,
+        Recorder() as elsewhere,
+        Balancer(config("round_robin"), workers=2) as balancer,
+    ):
+        clients = [RawClient(balancer.address()) for _ in range(8)]
+        for policy in ("round_robin", "least_conn", "round_robin"):
+            balancer.reload(config(policy))
+            assert balancer.group("other")["policy"] == policy
             for client in clients:
-                client.close()
+                client.send(request())
+            assert [client.recv_response().status for client in clients] == [200] * 8
+            assert recorder.accepted == 8
+        for client in clients:
+            client.close()
+
+
+def test_another_weight_or_zone_holds_from_the_next_request_on(balancer: Balancer, targets: dict[str, Cheap]) -> None:
+    def shares(weight: int, zone: str) -> Counter[bytes]:
+        config = config_of([*targets.values()])
+        config["target_groups"][0]["targets"][0] |= {"weight": weight, "zone": zone}
+        balancer.reload(config)
+        with RawClient(balancer.address()) as client:
+            return Counter(client.ask(request()).body for _ in range(60))
+
+    assert shares(2, "zone-a") == {b"a1": 30, b"b1": 15, b"c1": 15}
+    assert shares(1, "zone-a") == {b"a1": 20, b"b1": 20, b"c1": 20}
+    assert shares(4, "zone-d") == {b"a1": 40, b"b1": 10, b"c1": 10}
+    assert {one["name"]: one["share"] for one in balancer.group("up")["zones"]}["zone-d"] == 66.7
 
 
 def test_a_request_on_a_target_that_is_taken_out_finishes(balancer: Balancer, targets: dict[str, Cheap]) -> None:
     balancer.reload(config_of([*targets.values()]))
+    for name in targets:
+        balancer.wait_for_state("up", name, "healthy")
     clients = [RawClient(balancer.address()) for _ in range(6)]
     for client in clients:
         client.send(request("GET", "/slow?ms=1500"))
@@ -316,5 +329,6 @@ def test_a_listener_that_cannot_be_bound_refuses_the_whole_change(
     assert weight(balancer) == 701
     with RawClient(balancer.address("second")) as client:
         assert client.ask(request()).status == 200
+    balancer.reload(weighed(targets, 602))
     report = loop.stop()
     assert report.failed == 0, report

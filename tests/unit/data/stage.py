@@ -165,11 +165,9 @@ class Stage:
 
     def finished(self) -> int:
         """Return how many requests the board counts, whatever their end."""
+        row = self.place.row
         return sum(
-            self.place.row[at + offset]
-            for key, at in self.snapshot.slots.items()
-            if key.startswith("hits|")
-            for offset in range(layout.HITS_BLOCK)
+            sum(row[at : at + layout.HITS_BLOCK]) for key, at in self.snapshot.slots.items() if key.startswith("hits|")
         )
 
     def check_quiet(self) -> None:
