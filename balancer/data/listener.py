@@ -15,8 +15,9 @@ from balancer.data.deadlines import NEVER
 from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
 from balancer.data.http.exchange import Exchange
-from balancer.data.http.heads import Block, Line
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
+from balancer.data.http.request_block import Block
+from balancer.data.http.request_line import Line
 from balancer.data.place import Place, log
 from balancer.data.routes import FixedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
 from balancer.model.reason import Reason

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from balancer.data.http.fields import Bad
 from balancer.data.http.framing import LAST_CHUNK, ChunkReader, chunk
-from balancer.data.http.heads import Bad
 from balancer.model.reason import Reason
 from tests.property.messages import CUTS, pieces
 from tests.support import http1

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from balancer.data.http.heads import CHUNKED, Bad, Block, Line, Lines, read_block, read_line, read_response
+from balancer.data.http.fields import CHUNKED, Bad, Lines
 from balancer.data.http.memory import RequestMemory, ResponseMemory
+from balancer.data.http.request_block import Block, read_block
+from balancer.data.http.request_line import Line, read_line
+from balancer.data.http.response_head import read_response
 from tests.property.messages import heads, mutated, responses
 from tests.support import http1
 

@@ -24,8 +24,10 @@ from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
 from balancer.data.http import replies
 from balancer.data.http.exchange import Exchange
+from balancer.data.http.fields import CHUNKED, Bad
 from balancer.data.http.framing import ChunkReader
-from balancer.data.http.heads import CHUNKED, MAX_TARGET, Bad, Block, Line, read_line
+from balancer.data.http.request_block import Block
+from balancer.data.http.request_line import MAX_TARGET, Line, read_line
 from balancer.model.reason import Reason
 from balancer.net import connect
 

@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING, TypeVar
 from balancer.data import record
 from balancer.data.deadlines import NEVER
 from balancer.data.http import replies
+from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
 from balancer.data.http.framing import LAST_CHUNK, chunk
-from balancer.data.http.heads import CHUNKED, UNTIL_CLOSE, Bad, Block, Line, ResponseHead
+from balancer.data.http.request_block import Block
+from balancer.data.http.request_line import Line
+from balancer.data.http.response_head import ResponseHead
 from balancer.data.http.tunnel import Tunnel
 from balancer.data.place import Place, log
 from balancer.model.reason import Reason

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from balancer.data.http.heads import Bad
+from balancer.data.http.fields import Bad
 from balancer.model.reason import Reason
 
 MAX_EXTENSION = 256

@@ -19,7 +19,10 @@ from typing import Generic, TypeVar
 
 import httptools
 
-from balancer.data.http.heads import Bad, Block, Line, Lines, ResponseHead, read_block, read_line, read_response
+from balancer.data.http.fields import Bad, Lines
+from balancer.data.http.request_block import Block, read_block
+from balancer.data.http.request_line import Line, read_line
+from balancer.data.http.response_head import ResponseHead, read_response
 from balancer.model.reason import Reason
 
 MAX_KEPT = 2048  # bytes of a head

@@ -15,8 +15,9 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from balancer.data.deadlines import NEVER
+from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
 from balancer.data.http.framing import ChunkReader
-from balancer.data.http.heads import CHUNKED, MAX_RESPONSE_HEAD, UNTIL_CLOSE, Bad, ResponseHead
+from balancer.data.http.response_head import MAX_RESPONSE_HEAD, ResponseHead
 from balancer.model.reason import Reason
 from balancer.net import connect
 

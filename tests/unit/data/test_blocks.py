@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.data.http.heads import CHUNKED, MAX_FIELDS, MAX_LENGTH, MAX_LINE, Bad, Block, Lines, read_block
+from balancer.data.http.fields import CHUNKED, MAX_LENGTH, MAX_LINE, Bad, Lines
+from balancer.data.http.request_block import MAX_FIELDS, Block, read_block
 from balancer.model.reason import Reason
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from balancer.data.http.fields import Bad
 from balancer.data.http.framing import (
-    MAX_EXTENSION, MAX_EXTENSIONS, MAX_TRAILER_FIELDS, MAX_TRAILERS, ChunkReader, chunk,
+    MAX_EXTENSION,
+    MAX_EXTENSIONS,
+    MAX_TRAILER_FIELDS,
+    MAX_TRAILERS,
+    ChunkReader,
+    chunk,
 )  # fmt: skip
-from balancer.data.http.heads import Bad
 from balancer.model.reason import Reason
 
 

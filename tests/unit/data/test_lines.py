@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.data.http.heads import MAX_TARGET, METHODS, Bad, read_line
+from balancer.data.http.fields import Bad
+from balancer.data.http.request_line import MAX_TARGET, METHODS, read_line
 from balancer.model.reason import Reason
 
 

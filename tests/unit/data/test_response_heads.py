@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.data.http.heads import (
-    CHUNKED, MAX_LINE, MAX_RESPONSE_FIELDS, UNTIL_CLOSE, Bad, Lines, ResponseHead, read_response,
-)  # fmt: skip
+from balancer.data.http.fields import CHUNKED, MAX_LINE, UNTIL_CLOSE, Bad, Lines
+from balancer.data.http.response_head import MAX_RESPONSE_FIELDS, ResponseHead, read_response  # fmt: skip
 from balancer.model.reason import Reason
 
 

@@ -1,0 +1,134 @@
+"""Header fields: lines read strictly, and what those about framing mean together, the same for both directions.
+
+Rules of every head
+1. What can be read in two ways is refused: `Bad` names the reason. Refusing is rare, so it may be an exception.
+2. No byte of a received head reaches the other side unread; names keep their case, lines their order.
+3. Lines end in CRLF and nothing else; bytes above 0x7F in values are passed untouched and never decoded.
+
+Source: RFC 9112, RFC 9110; the framing tables of the load balancing notes (2.1, 2.2).
+"""
+
+from __future__ import annotations
+
+import re
+
+from balancer.model.reason import Reason
+
+MAX_LINE = 16 * 1024
+MAX_LENGTH = 2**63 - 1
+CHUNKED = -1  # as a length
+UNTIL_CLOSE = -2  # as a length of a response
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
+IS_TOKEN = re.compile(_TOKEN)
+_CODINGS = re.compile(_TOKEN + rb"(?: *, *" + _TOKEN + rb")*")
+
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+# A Connection header may not take these away: hop-by-hop abuse strips identity (2.2).
+PROTECTED = frozenset(
+    (
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"cookie",
+        b"authorization",
+        b"x-real-ip",
+        b"forwarded",
+        b"x-request-id",
+        b"cache-control",
+    )
+)
+
+
+class Bad(Exception):
+    """A head or body that is refused: a reason, and a detail for the log."""
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(reason.word, detail)
+        self.reason = reason
+        self.detail = detail
+
+
+class Lines:
+    """Header lines that were seen before: line → (name in lower case, value). Bounded; a full table starts anew."""
+
+    __slots__ = ("_known", "_limit")
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+        self._limit = limit
+
+    def read(self, line: bytes) -> tuple[bytes, bytes]:
+        """Return (lower-case name, value) of a header line; raises Bad."""
+        known = self._known.get(line)
+        if known is not None:
+            return known
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            raise Bad(Reason.BAD_HEADER, _what_is_wrong(line))
+        field = (match[1].lower(), match[2])
+        if self._limit and len(line) <= 512:
+            if len(self._known) >= self._limit:
+                self._known.clear()
+            self._known[line] = field
+        return field
+
+
+def _what_is_wrong(line: bytes) -> str:
+    if line[:1] in (b" ", b"\t"):
+        return "a folded header line"
+    name, colon, _ = line.partition(b":")
+    if not colon:
+        return "a header line without a colon"
+    if not IS_TOKEN.fullmatch(name):
+        return "a header name that is no token"
+    return "a control character in a header value"
+
+
+def split(block: bytes, max_fields: int, too_large: Reason) -> list[bytes]:
+    """Return the header lines of a block that begins with CRLF and ends in CRLF CRLF; raises Bad."""
+    if block == b"\r\n\r\n":
+        return []
+    lines = block[2:-4].split(b"\r\n")
+    if len(lines) > max_fields:
+        raise Bad(too_large, f"{len(lines)} header fields")
+    if max(map(len, lines)) > MAX_LINE:
+        raise Bad(too_large, "a header line over 16 KiB")
+    return lines
+
+
+def read_length(lengths: list[bytes], codings: list[bytes]) -> int:
+    """Return the length of a body: bytes, or CHUNKED; 0 when nothing is said. Raises Bad. Source: RFC 9112, 6."""
+    if codings:
+        if lengths:
+            raise Bad(Reason.FRAMING_CONFLICT, "Transfer-Encoding and Content-Length together")
+        if len(codings) > 1:
+            raise Bad(Reason.FRAMING_CONFLICT, "more than one Transfer-Encoding line")
+        coding = codings[0].strip(b" ").lower()
+        if coding == b"chunked":
+            return CHUNKED
+        words = [word.strip(b" ") for word in coding.split(b",")]
+        if _CODINGS.fullmatch(coding) is None or words.count(b"chunked") > 1:
+            raise Bad(Reason.FRAMING_CONFLICT, "a malformed Transfer-Encoding")
+        raise Bad(Reason.UNSUPPORTED_CODING, f"Transfer-Encoding {coding[:40].decode('latin-1')}")
+    if not lengths:
+        return 0
+    if len(lengths) > 1:
+        raise Bad(Reason.FRAMING_CONFLICT, "more than one Content-Length")
+    text = lengths[0]
+    if not text.isdigit() or len(text) > 19 or (length := int(text)) > MAX_LENGTH:
+        raise Bad(Reason.FRAMING_CONFLICT, "a Content-Length that is not a plain number")
+    return length

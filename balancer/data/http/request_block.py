@@ -1,0 +1,204 @@
+"""The second half of a request head: the block of its header lines, read strictly and written anew.
+
+What depends on the connection or the moment (addresses, ids, the clock) is no part of it. Source: the load balancing
+notes, 2.1 to 2.3.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+
+from balancer.data.access_log import quote
+from balancer.data.http.fields import CHUNKED, HOP_BY_HOP, PROTECTED, Bad, Lines, read_length, split
+from balancer.model.reason import Reason
+from balancer.routing import paths
+
+MAX_FIELDS = 100
+MAX_HOPS = 10
+
+_CLIENT_SAYS = frozenset((b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))
+_MERGED = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"forwarded", b"x-real-ip"))
+_X_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
+_MAX_FORWARDS = re.compile(rb"(^|\r\n)max-forwards:[^\r]*", re.IGNORECASE)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+
+
+class Block:
+    """The header lines of a request: `out` is their new form, without what we add for the connection."""
+
+    __slots__ = (
+        "expects",
+        "forwarded_for",
+        "hops",
+        "host",
+        "keep",
+        "length",
+        "max_forwards",
+        "out",
+        "plain",
+        "raw_host",
+        "request_id",
+        "route_key",
+        "seen",
+        "shown_host",
+        "upgrade",
+        "values",
+    )
+
+    def __init__(self) -> None:
+        self.out = b""
+        self.host: str | None = None  # as matched; None: no Host line
+        self.raw_host = b""
+        self.shown_host = '""'  # as JSON
+        self.length = 0  # bytes, or CHUNKED
+        self.keep: bool | None = None  # what Connection asks for
+        self.expects = False
+        self.upgrade = b""  # the token, if Connection names Upgrade
+        self.forwarded_for: tuple[bytes, ...] = ()
+        self.seen: frozenset[bytes] = frozenset()  # which X-Forwarded-* a trusted peer sent
+        self.request_id = b""
+        self.hops = 0
+        self.max_forwards: int | None = None
+        self.values: dict[str, str] = {}  # of the fields that rules look at
+        self.route_key: object = None
+        self.plain = False  # True: no body, no upgrade, nothing to decide per request
+
+    def without_upgrade(self) -> Block:
+        """Return this block as that of an ordinary request: an upgrade that is not offered is not refused."""
+        other = copy.copy(self)
+        other.upgrade = b""
+        other.plain = _is_plain(other)
+        return other
+
+    def one_hop_less(self) -> Block:
+        """Return this block with its Max-Forwards counted down. Source: RFC 9110, 7.6.2."""
+        other = copy.copy(self)
+        other.out = _MAX_FORWARDS.sub(b"\\1Max-Forwards: %d" % ((self.max_forwards or 1) - 1), self.out)
+        return other
+
+
+def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[str]) -> Block:
+    """Return what the header lines of a request mean; raises Bad.
+
+    `block`: from the CRLF that ends the request line to the empty line, both included. `trusted`: the peer is one whose
+    X-Forwarded-* are believed. `wanted`: the fields, in lower case, that rules look at.
+    """
+    read = Block()
+    hosts: list[bytes] = []
+    codings: list[bytes] = []
+    lengths: list[bytes] = []
+    connection: list[bytes] = []
+    kept: list[tuple[bytes, bytes]] = []
+    seen: set[bytes] = set()
+    upgrade = b""
+    for line in split(block, MAX_FIELDS, Reason.HEADER_TOO_LARGE):
+        name, value = lines.read(line)
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"content-length":
+            lengths.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(line.partition(b":")[2])
+        elif name == b"connection":
+            connection += [token.strip(b" \t").lower() for token in value.split(b",")]
+        elif name == b"upgrade":
+            upgrade = value.lower()
+        elif name == b"expect":
+            if value.lower() != b"100-continue":
+                raise Bad(Reason.EXPECTATION_FAILED, "an expectation other than 100-continue")
+            read.expects = True
+        elif name in HOP_BY_HOP or name == b"early-data":
+            pass
+        elif name == b"x-request-id":
+            if trusted and _REQUEST_ID.fullmatch(value):
+                read.request_id = value
+        elif name == b"x-balancer-hops":
+            read.hops = int(value) if value.isdigit() and len(value) < 6 else 0
+        elif name == b"x-forwarded-for":
+            if trusted:
+                read.forwarded_for += tuple(entry.strip(b" \t") for entry in value.split(b",") if entry.strip(b" \t"))
+        elif name.startswith(b"x-forwarded-") or name in _CLIENT_SAYS:
+            if trusted and name in _X_FORWARDED:
+                seen.add(name)
+                kept.append((name, line))
+            elif trusted and name != b"x-real-ip":
+                kept.append((name, line))
+        elif b"_" in name and _is_disguised(name):
+            pass
+        else:
+            if name == b"max-forwards":
+                read.max_forwards = int(value) if value.isdigit() and len(value) < 6 else None
+            kept.append((name, line))
+            if wanted and (text := name.decode()) in wanted:
+                shown = value.decode("latin-1")
+                read.values[text] = f"{read.values[text]}, {shown}" if text in read.values else shown
+    _join(read, hosts, lengths, codings, connection, upgrade, kept, seen)
+    if wanted:
+        read.route_key = (read.host, *(read.values.get(name) for name in sorted(wanted)))
+    else:
+        read.route_key = read.host
+    return read
+
+
+def _join(
+    read: Block,
+    hosts: list[bytes],
+    lengths: list[bytes],
+    codings: list[bytes],
+    connection: list[bytes],
+    upgrade: bytes,
+    kept: list[tuple[bytes, bytes]],
+    seen: set[bytes],
+) -> None:
+    """Decide what several lines together mean, and write the block anew."""
+    if len(hosts) > 1:
+        raise Bad(Reason.BAD_HOST, "more than one Host line")
+    out: list[bytes] = []
+    if hosts:
+        read.host = paths.host_key(hosts[0])
+        if read.host is None:
+            raise Bad(Reason.BAD_HOST, "the Host line does not hold a host")
+        read.raw_host = hosts[0]
+        read.shown_host = quote(hosts[0].decode("latin-1"))
+        out.append(b"Host: " + hosts[0])
+        if b"x-forwarded-host" not in seen:
+            out.append(b"X-Forwarded-Host: " + hosts[0])
+    read.length = read_length(lengths, codings)
+    if len(connection) > 16:
+        raise Bad(Reason.BAD_HEADER, "more than 16 tokens in Connection")
+    named = {token for token in connection if token not in PROTECTED and not token.startswith(b"x-forwarded-")}
+    out += [line for name, line in kept if name not in named]
+    if lengths:
+        out.append(b"Content-Length: %d" % read.length)
+    elif read.length == CHUNKED:
+        out.append(b"Transfer-Encoding: chunked")
+    if b"close" in connection:
+        read.keep = False
+    elif b"keep-alive" in connection:
+        read.keep = True
+    if upgrade and b"upgrade" in connection:
+        read.upgrade = upgrade
+    if len(read.forwarded_for) > 30 or sum(map(len, read.forwarded_for)) > 4096:
+        raise Bad(Reason.BAD_HEADER, "more than 30 entries or 4 KiB in X-Forwarded-For")
+    if read.hops >= MAX_HOPS:
+        raise Bad(Reason.LOOP_DETECTED, f"X-Balancer-Hops is {read.hops}")
+    out.append(b"X-Balancer-Hops: %d\r\n" % (read.hops + 1))
+    read.out = b"\r\n".join(out)
+    read.seen = frozenset(seen)
+    read.plain = _is_plain(read)
+
+
+def _is_plain(block: Block) -> bool:
+    return (
+        block.length == 0
+        and block.host is not None
+        and block.keep is not False
+        and not (block.upgrade or block.expects or block.forwarded_for or block.seen or block.request_id)
+    )
+
+
+def _is_disguised(name: bytes) -> bool:
+    """Return True for a name that a CGI-like upstream would merge with a field that we guard."""
+    plain = name.replace(b"_", b"-")
+    return plain in _MERGED or plain.startswith(b"x-forwarded-")

@@ -1,0 +1,124 @@
+"""The first half of a request head: its request line, read strictly and written anew.
+
+It does not depend on the header block (`request_block`), so that a thousand paths and two hundred clients are twelve
+hundred things to remember (`memory`), not two hundred thousand. What depends on both is decided where they meet.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from balancer.data.access_log import path_text
+from balancer.data.http.fields import IS_TOKEN, Bad
+from balancer.model.reason import Reason
+from balancer.routing import paths
+
+MAX_TARGET = 8 * 1024
+METHODS = frozenset(
+    b"DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH SEARCH UNLOCK BIND REBIND "
+    b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
+    b"UNLINK SOURCE QUERY".split()
+)
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+_VERSION = re.compile(rb"[A-Za-z]+/[0-9]+(\.[0-9]+)?")
+_TARGET = re.compile(rb"(?:[\x21\x22\x24\x26-\x5b\x5d-\x7e]|%[0-9A-Fa-f]{2})+")  # no '#', no backslash, no stray '%'
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(/[^?]*)?(\?.*)?", re.IGNORECASE)
+
+
+class Line:
+    """A request line: `out` is its new form; `routes` remembers where the router sent it, by `Block.route_key`."""
+
+    __slots__ = (
+        "authority",
+        "idempotent",
+        "is_head",
+        "method",
+        "minor",
+        "out",
+        "path",
+        "plain",
+        "query",
+        "routes",
+        "shown_method",
+        "shown_path",
+        "target",
+    )
+
+    def __init__(
+        self, method: bytes, target: bytes, path: str, query: bytes, minor: int, authority: bytes | None
+    ) -> None:
+        self.method = method
+        self.target = target  # as forwarded
+        self.path = path  # as matched, without query
+        self.query = query.decode("latin-1")
+        self.minor = minor
+        self.authority = authority  # of an absolute-form target
+        self.out = b"%b %b HTTP/1.1\r\n" % (method, target)
+        self.is_head = method == b"HEAD"
+        self.idempotent = method in IDEMPOTENT
+        # True: nothing of this line needs a look beyond the route.
+        self.plain = minor == 1 and authority is None and method not in (b"CONNECT", b"TRACE", b"OPTIONS")
+        self.routes: dict[object, Any] = {}
+        self.shown_method = method.decode()
+        # As they stand in the access log: made once, as JSON.
+        self.shown_path = path_text(target.partition(b"?")[0].decode("latin-1"))
+
+
+def read_line(line: bytes) -> Line:
+    """Return what a request line (without CRLF) means; raises Bad."""
+    parts = line.split(b" ")
+    method, version = parts[0], parts[-1]
+    if line[:1] == b"\x16":
+        raise Bad(Reason.TLS_ON_PLAIN_PORT, "the first byte is that of a TLS handshake")
+    if b"\r" in line or b"\n" in line:
+        raise Bad(Reason.BAD_REQUEST, "a control character in the request line")
+    if not IS_TOKEN.fullmatch(method):
+        raise Bad(Reason.BAD_REQUEST, "the request line does not begin with a method")
+    words = [part for part in parts if part]
+    if len(words) < 3 and not (len(words) == 2 and _VERSION.fullmatch(version)):
+        # No version at all is HTTP/0.9.
+        if len(words) == 2 and method in METHODS:
+            raise Bad(Reason.UNSUPPORTED_VERSION, "no version in the request line")
+        raise Bad(Reason.BAD_REQUEST, "the request line has no method, target and version")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        if _VERSION.fullmatch(version):
+            raise Bad(Reason.UNSUPPORTED_VERSION, f"version {version[:20].decode('latin-1')}")
+        if b"HTTP/" in line:
+            raise Bad(Reason.BAD_REQUEST, "the request line does not end in a version")
+        raise Bad(Reason.UNSUPPORTED_VERSION, "no version in the request line")
+    if len(words) == 2:
+        raise Bad(Reason.BAD_REQUEST, "the request line has no target")
+    if method not in METHODS:
+        raise Bad(Reason.UNSUPPORTED_METHOD, f"method {method[:40].decode('latin-1')}")
+    if len(words) > 3:
+        raise Bad(Reason.BAD_TARGET, "white space in the request target")
+    return _read_target(method, words[1], 1 if version == b"HTTP/1.1" else 0)
+
+
+def _read_target(method: bytes, target: bytes, minor: int) -> Line:
+    if len(target) > MAX_TARGET:
+        raise Bad(Reason.URI_TOO_LONG, f"{len(target)} bytes")
+    if method == b"CONNECT":
+        raise Bad(Reason.METHOD_NOT_ALLOWED, "CONNECT: this is no forward proxy")
+    if not _TARGET.fullmatch(target):
+        raise Bad(Reason.BAD_TARGET, "a character that a request target may not hold")
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise Bad(Reason.BAD_TARGET, "* is for OPTIONS only")
+        return Line(method, target, "*", b"", minor, None)
+    authority = None
+    if not target.startswith(b"/"):
+        match = _ABSOLUTE.fullmatch(target)
+        if match is None:
+            raise Bad(Reason.BAD_TARGET, "neither an absolute path nor an http URL")
+        authority = match[1]
+        if b"@" in authority or paths.host_key(authority) is None:
+            raise Bad(Reason.BAD_TARGET, "the authority of the URL is not a host")
+        target = (match[2] or b"/") + (match[3] or b"")
+    path, mark, query = target.partition(b"?")
+    normal = paths.normalise(path)
+    if normal is None:
+        raise Bad(Reason.BAD_TARGET, "the path leaves the root or hides a control character")
+    return Line(method, normal.forward + mark + query, normal.match, query, minor, authority)

@@ -1,0 +1,79 @@
+"""A response head, read strictly and written anew; it stands for itself, whatever request it answers."""
+
+from __future__ import annotations
+
+import re
+
+from balancer.data.http.fields import HOP_BY_HOP, PROTECTED, UNTIL_CLOSE, Bad, Lines, read_length, split
+from balancer.model.reason import Reason
+
+MAX_RESPONSE_HEAD = 64 * 1024
+MAX_RESPONSE_FIELDS = 200
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([\t\x20-\x7e\x80-\xff]*))?")
+_KEEP_ALIVE_TIMEOUT = re.compile(rb"(?:^|[,; ])timeout=([0-9]{1,6})", re.IGNORECASE)
+
+
+class ResponseHead:
+    """A response head under no request: `out` is its new form for an HTTP/1.1 client, without the last empty line.
+
+    `length`: bytes, CHUNKED, or UNTIL_CLOSE; what HEAD or a status without a body makes of it is the caller's.
+    """
+
+    __slots__ = ("bodiless", "idle_hint", "keep", "length", "out", "plain", "status", "upgrade")
+
+    def __init__(self, status: int, out: bytes, length: int, keep: bool, upgrade: bytes, idle_hint: float) -> None:
+        self.status = status
+        self.out = out
+        self.length = length
+        self.keep = keep  # the connection may be used again
+        self.upgrade = upgrade
+        self.idle_hint = idle_hint  # seconds from Keep-Alive: timeout=n; 0: not said
+        self.bodiless = status < 200 or status in (204, 304)
+        self.plain = status >= 200 and not self.bodiless and length >= 0 and keep and not idle_hint
+
+
+def read_response(head: bytes, lines: Lines) -> ResponseHead:
+    """Return what a response head (status line to empty line, both included) means; raises Bad."""
+    end = head.find(b"\r\n")
+    match = _STATUS_LINE.fullmatch(head[:end])
+    if match is None:
+        raise Bad(Reason.BAD_RESPONSE, "a malformed status line")
+    minor, status = int(match[1]), int(match[2])
+    out = [b"HTTP/1.1 %d %b" % (status, match[3] or b"")]
+    codings: list[bytes] = []
+    lengths: list[bytes] = []
+    connection: list[bytes] = []
+    kept: list[tuple[bytes, bytes]] = []
+    upgrade = b""
+    idle_hint = 0.0
+    try:
+        for line in split(head[end:], MAX_RESPONSE_FIELDS, Reason.RESPONSE_HEADER_TOO_LARGE):
+            name, value = lines.read(line)
+            if name == b"content-length":
+                lengths.append(value)
+            elif name == b"transfer-encoding":
+                codings.append(line.partition(b":")[2])
+            elif name == b"connection":
+                connection += [token.strip(b" \t").lower() for token in value.split(b",")]
+            elif name == b"keep-alive":
+                hint = _KEEP_ALIVE_TIMEOUT.search(value)
+                idle_hint = float(hint[1]) if hint else 0.0
+            elif name == b"upgrade":
+                upgrade = value.lower()
+            elif name not in HOP_BY_HOP and name != b"x-request-id":
+                kept.append((name, line))
+        if codings and minor == 0:
+            raise Bad(Reason.BAD_RESPONSE, "Transfer-Encoding in an HTTP/1.0 response")
+        length = read_length(lengths, codings) if codings or lengths else UNTIL_CLOSE
+    except Bad as bad:
+        if bad.reason is Reason.RESPONSE_HEADER_TOO_LARGE:
+            raise
+        raise Bad(Reason.BAD_RESPONSE, bad.detail) from None
+    named = {token for token in connection if token and token not in PROTECTED}
+    out += [line for name, line in kept if name not in named]
+    if lengths and status >= 200 and status != 204:
+        out.append(b"Content-Length: %d" % length)
+    keep = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
+    out.append(b"")
+    return ResponseHead(status, b"\r\n".join(out), length, keep, upgrade, idle_hint)
