@@ -236,7 +236,7 @@ class LiveGroup:
         """Called by the coarse clock: queues, own ejections that are over, gauges."""
         for target in self.targets:
             target.look(now)
-            target.show_connections()
+            target.show()
             if target.ejected_until and now >= target.ejected_until:
                 self.refresh()
         if self.waiting:

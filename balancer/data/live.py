@@ -109,6 +109,8 @@ class Live:
         for key, target in before.items():
             if self.targets.get(key) is not target:
                 target.leave()
+        for target in self.targets.values():
+            target.show()
         self._listen(snapshot, found.sockets)
 
     def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:

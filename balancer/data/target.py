@@ -251,9 +251,10 @@ class LiveTarget:
         for connection in idle:
             connection.close()
 
-    def show_connections(self) -> None:
-        """Put the number of connections on the board."""
+    def show(self) -> None:
+        """Put the gauges on the board."""
         if self.cell >= 0:
+            self.place.row[self.active_cell] = self.active
             self.place.row[self.cell + layout.TARGET_CONNECTIONS] = len(self.connections)
             self.place.row[self.cell + layout.TARGET_IDLE] = len(self.idle)
 
@@ -262,9 +263,13 @@ class LiveTarget:
         self.removed = True
         self.pooling = False
         self.close_idle()
+        if self.cell >= 0:  # its places on the board are those of the next target of its name
+            for gauge in layout.TARGET_GAUGES:
+                self.place.row[self.cell + gauge] = 0
+            self.cell, self.active_cell = -1, layout.NOWHERE + layout.TARGET_ACTIVE
         if self.state is State.DRAINING:  # control has given it that time already
             self._end()
-        elif self.connections:
+        elif self.active:
             self.place.loop.call_later(self.drain_timeout, self._end)
 
     def _end(self) -> None:

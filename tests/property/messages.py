@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import strategies as st
 
 from tests.support import http1
@@ -36,14 +38,43 @@ HOST = st.sampled_from([b"a.test", b"A.Test:8080", b"[::1]", b"10.0.0.1"])
 # Header lines that mean something to a proxy: some of them only in the right company.
 SPECIAL = st.sampled_from(
     [
-        b"Connection: close", b"Connection: keep-alive", b"Connection: x-a, x-b", b"Connection: Upgrade", b"Upgrade: websocket",
-        b"Upgrade: h2c", b"Expect: 100-continue", b"Content-Length: 0", b"Content-Length: 5", b"Content-Length: 05", b"Content-Length: +5",
-        b"Content-Length: 5, 5", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Transfer-Encoding: ,chunked",
-        b"transfer-encoding:\tchunked", b"TE: trailers", b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-Proto: https", b"X-Request-ID: 12345678",
-        b"X-Balancer-Hops: 4", b"X_Forwarded_For: 1", b"Cookie: a=b", b"Accept: text/plain", b"Max-Forwards: 3", b"x-a: 1", b"Host: b.test",
-        b"X : y", b" folded", b"X: a\x01b", b"Sec-WebSocket-Key: x", b"x-beta: 1", b"Proxy-Connection: x", b"Trailer: y", b"Date: now",
+        b"Connection: close",
+        b"Connection: keep-alive",
+        b"Connection: x-a, x-b",
+        b"Connection: Upgrade",
+        b"Upgrade: websocket",
+        b"Upgrade: h2c",
+        b"Expect: 100-continue",
+        b"Content-Length: 0",
+        b"Content-Length: 5",
+        b"Content-Length: 05",
+        b"Content-Length: +5",
+        b"Content-Length: 5, 5",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: ,chunked",
+        b"transfer-encoding:\tchunked",
+        b"TE: trailers",
+        b"X-Forwarded-For: 1.2.3.4",
+        b"X-Forwarded-Proto: https",
+        b"X-Request-ID: 12345678",
+        b"X-Balancer-Hops: 4",
+        b"X_Forwarded_For: 1",
+        b"Cookie: a=b",
+        b"Accept: text/plain",
+        b"Max-Forwards: 3",
+        b"x-a: 1",
+        b"Host: b.test",
+        b"X : y",
+        b" folded",
+        b"X: a\x01b",
+        b"Sec-WebSocket-Key: x",
+        b"x-beta: 1",
+        b"Proxy-Connection: x",
+        b"Trailer: y",
+        b"Date: now",
     ]
-)  # fmt: skip
+)
 
 
 @st.composite
@@ -132,4 +163,4 @@ CUTS = st.lists(st.integers(0, 6000), max_size=6)
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     """Return `data` in pieces, cut where `cuts` say (anywhere modulo its length)."""
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:]) if start < end]
+    return [data[start:end] for start, end in pairwise(edges) if start < end]

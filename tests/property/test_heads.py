@@ -82,7 +82,7 @@ def reads(head: bytes) -> tuple[Line, Block] | None:
 
 @given(ANY_HEAD)
 def test_what_is_accepted_is_written_in_one_unambiguous_form(head: bytes) -> None:
-    """Exactly one of Content-Length and chunked, digits only, no folded line, one Host, CRLF only: by a reader of our own."""
+    """Exactly one of Content-Length and chunked, digits only, no folded line, one Host, CRLF only."""
     found = reads(head)
     event("accepted" if found else "refused")
     if found is None:
@@ -93,8 +93,16 @@ def test_what_is_accepted_is_written_in_one_unambiguous_form(head: bytes) -> Non
     length = http1.body_length(again)
     assert (CHUNKED if length is None else max(0, length)) == block.length
     assert not {name.lower() for name, _ in again.headers} & {
-        b"connection", b"keep-alive", b"te", b"upgrade", b"trailer", b"proxy-connection", b"x-real-ip", b"x-forwarded-for", b"expect",
-    }  # fmt: skip
+        b"connection",
+        b"keep-alive",
+        b"te",
+        b"upgrade",
+        b"trailer",
+        b"proxy-connection",
+        b"x-real-ip",
+        b"x-forwarded-for",
+        b"expect",
+    }
 
 
 @given(ANY_HEAD)

@@ -93,7 +93,7 @@ def unchunked(data: bytes) -> tuple[bytes, bytes]:
 
 
 def receive(parts: list[bytes]) -> list[tuple[bytes, http1.Headers, bytes]]:
-    """Return what a client reads of a response in `parts`; the next request has its own answer on the same connection."""
+    """Return what a client reads of a response in `parts`; the next request is answered on the same connection."""
     with stage() as set_:
         client = set_.ask()
         for part in parts:

@@ -176,7 +176,7 @@ def test_a_reason_of_a_later_version_is_never_said() -> None:
     said = set()
     for file in (ROOT / "balancer" / "data").glob("**/*.py"):
         for found in re.findall(
-            r"(?:fail|Bad|abort|_refuse|_try_failed|request_failed|end)\(\s*Reason\.(\w+)", file.read_text()
+            r"(?:fail|Bad|abort|_refuse|request_failed|end|failed)\((?:self, )?\s*Reason\.(\w+)", file.read_text()
         ):
             said.add(found.lower())
     assert said, "the search finds something"

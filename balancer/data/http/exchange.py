@@ -15,14 +15,13 @@ Rules
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from balancer.data import record
 from balancer.data.deadlines import NEVER
-from balancer.data.http import replies
+from balancer.data.http import replies, tries
 from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
 from balancer.data.http.framing import LAST_CHUNK, chunk
 from balancer.data.http.request_block import Block
@@ -32,7 +31,6 @@ from balancer.data.http.tunnel import Tunnel
 from balancer.data.place import Place, log
 from balancer.model.reason import Reason
 from balancer.net import failures
-from balancer.picking import retry
 
 if TYPE_CHECKING:
     from balancer.data.group import LiveGroup
@@ -50,16 +48,9 @@ class Exchange:
 
     __slots__ = (
         "_framing",
-        "_free",
-        "_fresh",
         "_holding",
-        "_raced",
         "_replay",
         "_replay_size",
-        "_retrying",
-        "_reused",
-        "_sent_at",
-        "_written",
         "block",
         "bytes_in",
         "bytes_out",
@@ -68,6 +59,8 @@ class Exchange:
         "deadline",
         "detail",
         "first_byte",
+        "free",
+        "fresh",
         "from_upstream",
         "group",
         "head_sent",
@@ -76,10 +69,14 @@ class Exchange:
         "line",
         "place",
         "plain",
+        "raced",
         "reason",
         "request_done",
         "retries",
+        "retrying",
+        "reused",
         "route",
+        "sent_at",
         "serial",
         "started",
         "status",
@@ -88,6 +85,7 @@ class Exchange:
         "tunnel",
         "upstream",
         "upstream_status",
+        "written",
     )
 
     def __init__(self, client: ClientProtocol, place: Place) -> None:
@@ -103,7 +101,7 @@ class Exchange:
         self.upstream: UpstreamProtocol | None = None
         self.tunnel: Tunnel | None = None
         self._holding = False  # counted in its target's work in hand
-        self._fresh = False
+        self.fresh = False
         self.reason: Reason | None = None
 
     @property
@@ -127,7 +125,7 @@ class Exchange:
         if group is None or group.total_limit or not client.persistent:
             self.begin(line, block, now)
             return
-        if not self._fresh:
+        if not self.fresh:
             self._reset()
         place = self.place
         row = place.row
@@ -154,7 +152,7 @@ class Exchange:
 
     def _reset(self) -> None:
         """Be as a plain request begins; `_fresh` says that nothing has changed since."""
-        self._fresh = True
+        self.fresh = True
         self.request_done = self.keep = self.plain = True
         self.reason = None
         self.detail = ""
@@ -164,9 +162,9 @@ class Exchange:
         self.connect_time = 0.0
         self.bytes_in = self.bytes_out = self.retries = 0
         self.tried: list[LiveTarget] = []
-        self._free = 0  # tries outside max_retries: work that was moved, not multiplied
-        self._raced = self._retrying = False
-        self._written = self._reused = True
+        self.free = 0  # tries outside max_retries: work that was moved, not multiplied
+        self.raced = self.retrying = False
+        self.written = self.reused = True
         self._replay: list[bytes] | None = None
         self._replay_size = 0
         self._framing = _RAW
@@ -175,7 +173,7 @@ class Exchange:
         """Serve a request whose head is read; body and end follow by `request_body` and `request_end`."""
         place, client = self.place, self.client
         self._reset()
-        self._fresh = self._written = self._reused = False
+        self.fresh = self.written = self.reused = False
         self.line, self.block, self.started = line, block, now
         listener = client.listener
         listener.active += 1
@@ -227,25 +225,25 @@ class Exchange:
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""
-        self._fresh = False
+        self.fresh = False
         target.take()
         self._holding = True
         self.target = target
         now = time.monotonic()
-        self._sent_at = now
+        self.sent_at = now
         connection = target.idle_connection(careful=not (self.line.idempotent and self.request_done), now=now)
         if connection is None:
-            self._reused = False
+            self.reused = False
             target.connect(self)
         else:
-            self._reused = True
+            self.reused = True
             self._send(connection, now)
 
     def connected(self, connection: UpstreamProtocol) -> None:
         """A connection for this try is there."""
         now = time.monotonic()
-        self.connect_time += now - self._sent_at
-        self._reused = connection.requests > 0
+        self.connect_time += now - self.sent_at
+        self.reused = connection.requests > 0
         self._send(connection, now)
 
     def _send(self, connection: UpstreamProtocol, now: float) -> None:
@@ -253,7 +251,7 @@ class Exchange:
         connection.begin(self)
         client, block = self.client, self.block
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
-        self._written = True
+        self.written = True
         if self._replay:
             head += b"".join(self._frame(piece) for piece in self._replay)
         if self.request_done:
@@ -327,7 +325,7 @@ class Exchange:
         status = head.status
         group, target, connection, client = self.group, self.target, self.upstream, self.client
         assert group is not None and target is not None and connection is not None
-        if status >= 429 and self._status_retry(head):
+        if status >= 429 and tries.by_status(self, head):
             return
         self.upstream = connection.exchange = None  # first: a client that is full must not stop a connection that rests
         client.transport.write(head.out + self.id_line + body)
@@ -341,7 +339,7 @@ class Exchange:
         target.give(connection, now)
         if group.waiting:
             group.wake()
-        if self._retrying:
+        if self.retrying:
             self._stop_retrying()
         if self.deadline is not NEVER:
             self._unwatch()
@@ -364,7 +362,7 @@ class Exchange:
         """The final head came, a body of `length` follows. Return False if the request went elsewhere."""
         connection, target, group = self.upstream, self.target, self.group
         assert connection is not None and target is not None and group is not None
-        if head.status >= 429 and self._status_retry(head):
+        if head.status >= 429 and tries.by_status(self, head):
             return False
         now = time.monotonic()
         self.status = self.upstream_status = head.status
@@ -406,7 +404,7 @@ class Exchange:
         """The response is complete; `keep`: its connection may serve another."""
         if self._framing == _CHUNK:
             self.client.transport.write(LAST_CHUNK)
-        self._leave(keep=keep and self.request_done)
+        self.leave(keep=keep and self.request_done)
         self._close()
 
     def switched(self, head: ResponseHead, rest: bytes) -> None:
@@ -414,7 +412,7 @@ class Exchange:
         connection = self.upstream
         assert connection is not None
         if not self.block.upgrade or head.upgrade != self.block.upgrade:
-            self._try_failed(Reason.UPGRADE_FAILED, "a 101 that nobody asked for", "gateway")
+            tries.failed(self, Reason.UPGRADE_FAILED, "a 101 that nobody asked for", "gateway")
             return
         self.status = self.upstream_status = 101
         self.from_upstream = self.head_sent = True
@@ -442,7 +440,7 @@ class Exchange:
         if self.upstream is not None:
             self.upstream.tunnel_over()
             self.upstream = None
-        self._leave(keep=False)
+        self.leave(keep=False)
         self._close()
         self.client.tunnel_over()
 
@@ -476,31 +474,26 @@ class Exchange:
 
     def connect_failed(self, error: BaseException) -> None:
         """No connection for this try could be made."""
-        self.connect_time += time.monotonic() - self._sent_at
+        self.connect_time += time.monotonic() - self.sent_at
         reason = failures.connecting(error)
         kind = "" if reason is Reason.NO_LOCAL_RESOURCES else "connect"
-        self._try_failed(reason, str(error), kind)
+        tries.failed(self, reason, str(error), kind)
 
     def lost(self, error: Exception | None, *, began: bool) -> None:
         """The connection ended before the final head; `began`: some of the response was here."""
         silent = isinstance(error, TimeoutError)  # nobody acknowledged what was sent: no race, the target is away
-        if self._reused and not began and not self._raced and not silent:
-            if self.line.idempotent and self._replayable() and self.target is not None:
-                # The keep-alive race: the target closed as we sent. Once more, on a new connection, and nobody's fault.
-                self._raced = True
-                self._fresh = False
-                self._count_retry(Reason.REUSE_RACE)
-                self.retries += 1
-                self._free += 1
-                self.upstream = None
-                self.serial += 1
-                self._reused = False
-                self._sent_at = time.monotonic()
-                self.target.connect(self)
-                return
-            self._try_failed(Reason.UPSTREAM_CLOSED, "a pooled connection closed as the request was sent", "")
+        if self.reused and not began and not self.raced and not silent:
+            if self.line.idempotent and self.replayable():
+                tries.race_lost(self)
+            else:
+                tries.failed(self, Reason.UPSTREAM_CLOSED, "a pooled connection closed as the request was sent", "")
             return
-        self._try_failed(failures.waiting(error), str(error or ""), "gateway")
+        tries.failed(self, failures.waiting(error), str(error or ""), "gateway")
+
+    def rescue(self) -> None:
+        """The target turned unhealthy or was ejected: move a request that still waits there, if it may be moved."""
+        if not self.head_sent and self.tunnel is None:
+            tries.rescue(self)
 
     def upstream_expired(self, now: float) -> None:
         """A deadline of the upstream side is over."""
@@ -509,9 +502,9 @@ class Exchange:
             return
         if not self.head_sent:
             if connection.paused and not self.request_done:
-                self._try_failed(Reason.UPSTREAM_WRITE_TIMEOUT, "", "gateway")
+                tries.failed(self, Reason.UPSTREAM_WRITE_TIMEOUT, "", "gateway")
             else:
-                self._try_failed(Reason.RESPONSE_TIMEOUT, "", "gateway")
+                tries.failed(self, Reason.RESPONSE_TIMEOUT, "", "gateway")
         elif not self.client.full:  # else it is us who do not read; the client has its own deadline
             self.abort(Reason.RESPONSE_IDLE_TIMEOUT, "")
 
@@ -524,7 +517,7 @@ class Exchange:
         if self.head_sent:
             self.abort(Reason.RESPONSE_TRUNCATED, bad.detail)
         else:
-            self._try_failed(bad.reason, bad.detail, "gateway")
+            tries.failed(self, bad.reason, bad.detail, "gateway")
 
     def unsolicited(self) -> None:
         """Bytes came after a complete response: they are nobody's."""
@@ -538,129 +531,19 @@ class Exchange:
         elif self.head_sent:
             self.abort(Reason.TARGET_REMOVED, "")
         else:
-            self._try_failed(Reason.TARGET_REMOVED, "", "")
+            tries.failed(self, Reason.TARGET_REMOVED, "", "")
 
-    def rescue(self) -> None:
-        """The target turned unhealthy or was ejected: move a request that still waits there, if it may be moved."""
-        if self.head_sent or self.tunnel is not None or self.target is None or self.group is None:
-            return
-        may = retry.may_retry(
-            self.group.spec.retry,
-            Reason.RESCUE,
-            idempotent=self.line.idempotent,
-            written=self._written and self.upstream is not None,
-            replayable=self._replayable(),
-        )
-        tried = [*self.tried, self.target]
-        if not may or (found := self._elsewhere(tried)) is None:
-            return
-        self.tried = tried
-        self._leave(keep=False)
-        self._count_retry(Reason.RESCUE)
-        self.retries += 1
-        self._free += 1
-        self.place_at(found)
-
-    def _elsewhere(self, tried: list[LiveTarget]) -> LiveTarget | None:
-        """Return a target to go to that is not among `tried`, None if there is none."""
-        group = self.group
-        assert group is not None
-        while group.successor is not None:
-            group = group.successor
-        self.group = group
-        return group.pick({slot for slot, target in enumerate(group.targets) if target in tried})
-
-    def _status_retry(self, head: ResponseHead) -> bool:
-        """Try elsewhere because of the status, where the rule says so; return True if it was done."""
-        group = self.group
-        assert group is not None
-        if str(head.status) not in group.spec.retry.on or self.retries - self._free >= group.spec.retry.max_retries:
-            return False
-        may = retry.may_retry(
-            group.spec.retry,
-            None,
-            idempotent=self.line.idempotent,
-            written=True,
-            replayable=self._replayable(),
-            upstream_status=head.status,
-            retry_after=b"\r\nretry-after:" in head.out.lower(),
-        )
-        if not may or not group.budget.allows(group.retrying, self._group_active()) or self.target is None:
-            return False
-        tried = [*self.tried, self.target]
-        found = self._elsewhere(tried)
-        if found is None:
-            return False
-        self.upstream_status = head.status
-        group.responded(self.target, head.status)
-        self.tried = tried
-        self._leave(keep=False)
-        self._again(found, Reason.BAD_RESPONSE)
-        return True
-
-    def _replayable(self) -> bool:
+    def replayable(self) -> bool:
+        """Return whether all that came of the request's body is still here."""
         return self.block.length == 0 or self._replay is not None
 
-    def _group_active(self) -> int:
-        return sum(target.active + target.others for target in self.group.targets) if self.group is not None else 0
-
-    def _try_failed(self, reason: Reason, detail: str, kind: str) -> None:
-        """A try failed before the client saw any of it: go elsewhere or answer. `kind`: the streak it counts in."""
-        group, target = self.group, self.target
-        assert group is not None and target is not None
-        written = self._written and self.upstream is not None
-        replayable = self._replayable()
-        self._leave(keep=False)
-        if kind:
-            group.failed(target, kind)
-        self.target = target  # of the last try, for the record
-        spec = group.spec.retry
-        if self.retries - self._free < spec.max_retries and retry.may_retry(
-            spec, reason, idempotent=self.line.idempotent, written=written, replayable=replayable
-        ):
-            if retry.needs_budget(reason, self.retries - self._free) and not group.budget.allows(
-                group.retrying, self._group_active()
-            ):
-                group.count_retry(Reason.BUDGET)
-            else:
-                self.tried = [*self.tried, target]
-                found = self._elsewhere(self.tried)
-                if found is not None:
-                    self._again(found, reason)
-                    return
-                if kind == "connect" and group.usable():
-                    self._same_again(target, reason)
-                    return
-        self.fail(reason, detail)
-
-    def _again(self, target: LiveTarget, reason: Reason) -> None:
-        self.retries += 1
-        self._count_retry(reason)
-        if not self._retrying and self.group is not None:
-            self._retrying = True
-            self.group.retrying += 1
-        self.place_at(target)
-
-    def _same_again(self, target: LiveTarget, reason: Reason) -> None:
-        """Every target was tried and refused: the same one once more, after a moment."""
-        self.retries += 1
-        self._count_retry(reason)
-        serial = self.serial
-        delay = retry.backoff(self.retries - 1, random.random())
-
-        def later() -> None:
-            if self.serial == serial:
-                self.place_at(self._elsewhere([]) or target)
-
-        self.target = None
-        self.place.loop.call_later(delay, later)
-
-    def _count_retry(self, reason: Reason) -> None:
+    def count_retry(self, reason: Reason) -> None:
+        """Count a try beyond the first."""
         if self.group is not None:
             self.group.count_retry(reason)
 
     def _stop_retrying(self) -> None:
-        self._retrying = False
+        self.retrying = False
         if self.group is not None:
             self.group.retrying = max(0, self.group.retrying - 1)
 
@@ -670,7 +553,7 @@ class Exchange:
             self.abort(reason, detail)
             return
         last = self.target
-        self._leave(keep=False)
+        self.leave(keep=False)
         self.target = last
         self.reason = reason
         self.detail = detail
@@ -713,7 +596,7 @@ class Exchange:
         """The response has begun and cannot be finished: end so that the client cannot take it for complete."""
         self.reason = self.reason or reason
         self.detail = self.detail or detail
-        self._leave(keep=False)
+        self.leave(keep=False)
         self.keep = False
         self._close(aborted=True)
 
@@ -734,7 +617,7 @@ class Exchange:
             self.status = Reason.CLIENT_CLOSED.status
             self.from_upstream = False
         last = self.target
-        self._leave(keep=False)
+        self.leave(keep=False)
         self.target = last
         self.keep = False
         self._close(aborted=True)
@@ -753,7 +636,7 @@ class Exchange:
 
     # The end
 
-    def _leave(self, *, keep: bool) -> None:
+    def leave(self, *, keep: bool) -> None:
         """End the present try: give its connection back, or end it."""
         self.serial += 1
         connection, self.upstream = self.upstream, None
@@ -767,7 +650,7 @@ class Exchange:
                 connection.abort()
             else:
                 connection.reset()
-        self._written = False
+        self.written = False
         if target is not None and self._holding:
             self._holding = False
             target.release()
@@ -775,10 +658,10 @@ class Exchange:
                 self.group.wake()
 
     def _close(self, *, aborted: bool = False) -> None:
-        if self._retrying:
+        if self.retrying:
             self._stop_retrying()
         now = time.monotonic()
-        self._fresh = False
+        self.fresh = False
         self._unwatch()
         record.close(self, now)
         self.target = None

@@ -197,7 +197,7 @@ def exchange_of(client: FakeTransport) -> Exchange:
 
 
 class Answers:
-    """An origin: reads strictly what is written to a target, and answers each whole request with what `make` returns."""
+    """An origin: reads strictly what is written to a target, and answers each whole request with what `make` says."""
 
     def __init__(self, make: Callable[[http1.Head, bytes], bytes]) -> None:
         self.make = make

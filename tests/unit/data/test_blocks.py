@@ -30,18 +30,47 @@ CONFLICTS = [
     (b"Transfer-Encoding: chunked", b"Content-Length: 3"),
     (b"Content-Length: 3", b"Content-Length: 3"),
     (b"Content-Length: 3", b"Content-Length: 4"),
-    *((b"Content-Length: " + value,) for value in (
-        b"3, 3", b"3,3", b"5 6", b"+5", b"-5", b"0x5", b"5_0", b"1e1", b"", b"a", b"5.0", b"\xb5", b"9" * 20,
-        b"%d" % (MAX_LENGTH + 1), b"0" * 20,
-    )),
-    *((b"Transfer-Encoding: " + value,) for value in (
-        b",chunked", b"chunked,", b"chunked, chunked", b'"chunked"', b"chunked;q=1", b"chunked\t", b"\tchunked", b"",
-        b"chunked, , gzip", b"chunked chunked", b"chunked\xa0", b"\xffchunked",
-    )),
+    *(
+        (b"Content-Length: " + value,)
+        for value in (
+            b"3, 3",
+            b"3,3",
+            b"5 6",
+            b"+5",
+            b"-5",
+            b"0x5",
+            b"5_0",
+            b"1e1",
+            b"",
+            b"a",
+            b"5.0",
+            b"\xb5",
+            b"9" * 20,
+            b"%d" % (MAX_LENGTH + 1),
+            b"0" * 20,
+        )
+    ),
+    *(
+        (b"Transfer-Encoding: " + value,)
+        for value in (
+            b",chunked",
+            b"chunked,",
+            b"chunked, chunked",
+            b'"chunked"',
+            b"chunked;q=1",
+            b"chunked\t",
+            b"\tchunked",
+            b"",
+            b"chunked, , gzip",
+            b"chunked chunked",
+            b"chunked\xa0",
+            b"\xffchunked",
+        )
+    ),
     (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
     (b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip"),
     (b"Transfer-Encoding: gzip", b"Content-Length: 3"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("lines", CONFLICTS)
@@ -81,10 +110,26 @@ def test_a_length_is_written_anew_from_what_was_read(line: bytes, length: int, o
 @pytest.mark.parametrize(
     "line",
     [
-        b" folded: no", b"\tfolded", b"no colon", b"Name : v", b"Name\t: v", b": v", b"Na me: v", b"N\xc3me: v", b"X-Invalid[]: v",
-        b"X: a\x00b", b"X: a\x01b", b"X: a\x7fb", b"X: a\rb", b"X: a\nb", b"X: \x0b", b"", b"X: a\x1bb", b"\x00: v",
+        b" folded: no",
+        b"\tfolded",
+        b"no colon",
+        b"Name : v",
+        b"Name\t: v",
+        b": v",
+        b"Na me: v",
+        b"N\xc3me: v",
+        b"X-Invalid[]: v",
+        b"X: a\x00b",
+        b"X: a\x01b",
+        b"X: a\x7fb",
+        b"X: a\rb",
+        b"X: a\nb",
+        b"X: \x0b",
+        b"",
+        b"X: a\x1bb",
+        b"\x00: v",
     ],
-)  # fmt: skip
+)
 def test_a_malformed_header_line_is_refused(line: bytes) -> None:
     with pytest.raises(Bad) as refused:
         read(b"Host: a", line, b"Y: z")
@@ -97,12 +142,29 @@ def test_a_malformed_header_line_is_refused(line: bytes) -> None:
     [
         (b"Host: a", b"Host: a"),
         (b"Host: a", b"host: b"),
-        *((b"Host:" + value,) for value in (
-            b"", b" ", b" a b", b" a/b", b" u@a", b" a, b", b" a:99999", b" a:b", b" [::1", b" [zz]", b" a?", b" .a", b" a..b",
-            b" \xe9", b" a#", b" " + b"a" * 300,
-        )),
+        *(
+            (b"Host:" + value,)
+            for value in (
+                b"",
+                b" ",
+                b" a b",
+                b" a/b",
+                b" u@a",
+                b" a, b",
+                b" a:99999",
+                b" a:b",
+                b" [::1",
+                b" [zz]",
+                b" a?",
+                b" .a",
+                b" a..b",
+                b" \xe9",
+                b" a#",
+                b" " + b"a" * 300,
+            )
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_host_that_is_none_or_two_is_refused(lines: tuple[bytes, ...]) -> None:
     with pytest.raises(Bad) as refused:
         read(*lines)
@@ -137,7 +199,7 @@ def test_a_host_is_matched_in_one_form_and_passed_as_it_came(host: bytes, key: s
         (tuple(b"X-%d: y" % i for i in range(MAX_FIELDS)), Reason.HEADER_TOO_LARGE),
         ((b"X: " + b"y" * MAX_LINE,), Reason.HEADER_TOO_LARGE),
     ],
-)  # fmt: skip
+)
 def test_what_goes_beyond_a_limit_is_refused_with_its_own_reason(lines: tuple[bytes, ...], reason: Reason) -> None:
     with pytest.raises(Bad) as refused:
         read(b"Host: a", *lines)
@@ -157,18 +219,36 @@ def test_as_many_fields_as_allowed_are_served() -> None:
         ((b"Connection: close", b"Keep-Alive: 5", b"Proxy-Connection: x", b"TE: trailers", b"Trailer: X"), []),
         ((b"Proxy-Authenticate: x", b"Proxy-Authorization: y", b"Upgrade: h2c"), []),
         ((b"Connection: X-Drop, keep-alive", b"X-Drop: 1", b"x-drop: 2", b"X-Keep: 3"), [b"X-Keep: 3"]),
-        ((b"Connection: Cookie, Authorization, Host, Cache-Control", b"Cookie: c", b"Authorization: a", b"Cache-Control: n"),
-         [b"Cookie: c", b"Authorization: a", b"Cache-Control: n"]),
+        (
+            (
+                b"Connection: Cookie, Authorization, Host, Cache-Control",
+                b"Cookie: c",
+                b"Authorization: a",
+                b"Cache-Control: n",
+            ),
+            [b"Cookie: c", b"Authorization: a", b"Cache-Control: n"],
+        ),
         ((b"Connection: Content-Length", b"Content-Length: 3"), [b"Content-Length: 3"]),
-        ((b"X-Forwarded-For: 1.2.3.4", b"X-Forwarded-Proto: https", b"X-Forwarded-Prefix: /x", b"X-Real-IP: 1.2.3.4"), []),
+        (
+            (
+                b"X-Forwarded-For: 1.2.3.4",
+                b"X-Forwarded-Proto: https",
+                b"X-Forwarded-Prefix: /x",
+                b"X-Real-IP: 1.2.3.4",
+            ),
+            [],
+        ),
         ((b"Forwarded: for=1.2.3.4", b"True-Client-IP: 1", b"CF-Connecting-IP: 2", b"X-Client-IP: 3"), []),
-        ((b"Content_Length: 3", b"Transfer_Encoding: chunked", b"X_Forwarded_For: 1", b"X_Real_IP: 2", b"Host_: a"), [b"Host_: a"]),
+        (
+            (b"Content_Length: 3", b"Transfer_Encoding: chunked", b"X_Forwarded_For: 1", b"X_Real_IP: 2", b"Host_: a"),
+            [b"Host_: a"],
+        ),
         ((b"X-Request-ID: forged-by-client",), []),
         ((b"X-Balancer-Hops: 3",), []),
         ((b"Expect: 100-continue",), []),
         ((b"traceparent: 00-x",), [b"traceparent: 00-x"]),
     ],
-)  # fmt: skip
+)
 def test_an_untrusted_client_passes_end_to_end_fields_only_in_their_order(
     lines: tuple[bytes, ...], left: list[bytes]
 ) -> None:
@@ -177,9 +257,14 @@ def test_an_untrusted_client_passes_end_to_end_fields_only_in_their_order(
 
 def test_a_trusted_peer_is_believed() -> None:
     block = read(
-        b"Host: a", b"X-Forwarded-For: 1.1.1.1, 2.2.2.2", b"X-Forwarded-For: 3.3.3.3", b"X-Forwarded-Proto: https",
-        b"X-Forwarded-Host: outer", b"X-Request-ID: abcdef-12", trusted=True,
-    )  # fmt: skip
+        b"Host: a",
+        b"X-Forwarded-For: 1.1.1.1, 2.2.2.2",
+        b"X-Forwarded-For: 3.3.3.3",
+        b"X-Forwarded-Proto: https",
+        b"X-Forwarded-Host: outer",
+        b"X-Request-ID: abcdef-12",
+        trusted=True,
+    )
     assert block.forwarded_for == (b"1.1.1.1", b"2.2.2.2", b"3.3.3.3")
     assert block.seen == {b"x-forwarded-proto", b"x-forwarded-host"}
     assert block.request_id == b"abcdef-12"

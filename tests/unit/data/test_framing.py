@@ -12,7 +12,7 @@ from balancer.data.http.framing import (
     MAX_TRAILERS,
     ChunkReader,
     chunk,
-)  # fmt: skip
+)
 from balancer.model.reason import Reason
 
 
@@ -44,12 +44,46 @@ def test_a_chunked_body_is_its_payload(body: bytes, payload: bytes, rest: bytes)
 
 
 MALFORMED = [
-    b"\r\n", b"x\r\n", b"0x1\r\na\r\n", b"+1\r\na\r\n", b"-1\r\na\r\n", b"1_0\r\n", b" 1\r\na\r\n", b"1 \r\na\r\n", b"1 ;a\r\nb\r\n", b"1\t\r\na\r\n",
-    b"g\r\n", b"1" * 17 + b"\r\n", b"1;\r\na\r\n", b"1;a b\r\n", b'1;a="b\r\n', b"1;a=\x00\r\n", b"1;a\x00\r\n", b"1;a\rb\r\n", b"1;a\nb\r\n",
-    b'1;a="\n"\r\n', b"1,a\r\n", b"1;;a\r\n", b"1\na\n0\n\n", b"1\r\na\n", b"1\r\nab\r\n", b"1\r\na0\r\n", b"1\r\na\r0\r\n", b"1\r\na\n\r\n0\r\n\r\n",
-    b"1;" + b"e" * MAX_EXTENSION + b"\r\n", b"0\r\nno colon\r\n", b"0\r\n folded: x\r\n", b"0\r\nX : y\r\n", b"0\r\nX: a\x00\r\n", b"0\r\nX: a\rb\r\n",
-    b"0\r\nX: a\nY: b\r\n\r\n", b"0\r\nContent-Length: 5\r\n\r\n", b"0\r\ntransfer-encoding: chunked\r\n\r\n", b"0\r\n: x\r\n", b"\x00\r\n",
-]  # fmt: skip
+    b"\r\n",
+    b"x\r\n",
+    b"0x1\r\na\r\n",
+    b"+1\r\na\r\n",
+    b"-1\r\na\r\n",
+    b"1_0\r\n",
+    b" 1\r\na\r\n",
+    b"1 \r\na\r\n",
+    b"1 ;a\r\nb\r\n",
+    b"1\t\r\na\r\n",
+    b"g\r\n",
+    b"1" * 17 + b"\r\n",
+    b"1;\r\na\r\n",
+    b"1;a b\r\n",
+    b'1;a="b\r\n',
+    b"1;a=\x00\r\n",
+    b"1;a\x00\r\n",
+    b"1;a\rb\r\n",
+    b"1;a\nb\r\n",
+    b'1;a="\n"\r\n',
+    b"1,a\r\n",
+    b"1;;a\r\n",
+    b"1\na\n0\n\n",
+    b"1\r\na\n",
+    b"1\r\nab\r\n",
+    b"1\r\na0\r\n",
+    b"1\r\na\r0\r\n",
+    b"1\r\na\n\r\n0\r\n\r\n",
+    b"1;" + b"e" * MAX_EXTENSION + b"\r\n",
+    b"0\r\nno colon\r\n",
+    b"0\r\n folded: x\r\n",
+    b"0\r\nX : y\r\n",
+    b"0\r\nX: a\x00\r\n",
+    b"0\r\nX: a\rb\r\n",
+    b"0\r\nX: a\nY: b\r\n\r\n",
+    b"0\r\nContent-Length: 5\r\n\r\n",
+    b"0\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"0\r\n: x\r\n",
+    b"\x00\r\n",
+]
 
 
 @pytest.mark.parametrize("body", MALFORMED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balancer.data.http.fields import CHUNKED, MAX_LINE, UNTIL_CLOSE, Bad, Lines
-from balancer.data.http.response_head import MAX_RESPONSE_FIELDS, ResponseHead, read_response  # fmt: skip
+from balancer.data.http.response_head import MAX_RESPONSE_FIELDS, ResponseHead, read_response
 from balancer.model.reason import Reason
 
 
@@ -26,17 +26,37 @@ def read(status: bytes, *lines: bytes) -> ResponseHead:
         (b"HTTP/1.1 304 Not Modified", (b"Content-Length: 9", b"ETag: x"), (b"ETag: x", b"Content-Length: 9"), 9, True),
         (b"HTTP/1.1 204 No Content", (b"Content-Length: 0",), (), 0, True),
         (b"HTTP/1.1 103 Early Hints", (b"Link: x",), (b"Link: x",), UNTIL_CLOSE, True),
-        (b"HTTP/1.1 200 OK", (b"Connection: X-A", b"X-A: 1", b"Set-Cookie: a", b"Set-Cookie: b", b"Content-Length: 0"),
-         (b"Set-Cookie: a", b"Set-Cookie: b", b"Content-Length: 0"), 0, True),
-        (b"HTTP/1.1 200 OK", (b"Connection: Content-Type, Cache-Control", b"Content-Type: x", b"Cache-Control: y", b"Content-Length: 0"),
-         (b"Content-Type: x", b"Cache-Control: y", b"Content-Length: 0"), 0, True),
-        (b"HTTP/1.1 200 OK", (b"Keep-Alive: timeout=5", b"Proxy-Authenticate: x", b"Upgrade: h2", b"Trailer: t", b"Content-Length: 0"),
-         (b"Content-Length: 0",), 0, True),
-        (b"HTTP/1.1 200 OK", (b"X-Request-ID: theirs", b"Server: them", b"Date: then", b"Content-Length: 0"),
-         (b"Server: them", b"Date: then", b"Content-Length: 0"), 0, True),
+        (
+            b"HTTP/1.1 200 OK",
+            (b"Connection: X-A", b"X-A: 1", b"Set-Cookie: a", b"Set-Cookie: b", b"Content-Length: 0"),
+            (b"Set-Cookie: a", b"Set-Cookie: b", b"Content-Length: 0"),
+            0,
+            True,
+        ),
+        (
+            b"HTTP/1.1 200 OK",
+            (b"Connection: Content-Type, Cache-Control", b"Content-Type: x", b"Cache-Control: y", b"Content-Length: 0"),
+            (b"Content-Type: x", b"Cache-Control: y", b"Content-Length: 0"),
+            0,
+            True,
+        ),
+        (
+            b"HTTP/1.1 200 OK",
+            (b"Keep-Alive: timeout=5", b"Proxy-Authenticate: x", b"Upgrade: h2", b"Trailer: t", b"Content-Length: 0"),
+            (b"Content-Length: 0",),
+            0,
+            True,
+        ),
+        (
+            b"HTTP/1.1 200 OK",
+            (b"X-Request-ID: theirs", b"Server: them", b"Date: then", b"Content-Length: 0"),
+            (b"Server: them", b"Date: then", b"Content-Length: 0"),
+            0,
+            True,
+        ),
         (b"HTTP/1.1 200 OK", (b"X: \xe9\xff", b"Content-Length: 0"), (b"X: \xe9\xff", b"Content-Length: 0"), 0, True),
     ],
-)  # fmt: skip
+)
 def test_a_head_is_read_and_written_anew(
     status: bytes, lines: tuple[bytes, ...], out: tuple[bytes, ...], length: int, keep: bool
 ) -> None:
@@ -54,11 +74,27 @@ def test_a_status_line_without_a_phrase_is_completed(line: bytes) -> None:
 @pytest.mark.parametrize(
     "status",
     [
-        b"", b"200 OK", b"HTTP/1.1 abc OK", b"HTTP/1.1 2000 OK", b"HTTP/1.1 20 OK", b"HTTP/1.1 099 x", b"HTTP/1.1 600 x", b"HTTP/1.1  200 OK",
-        b"HTTP/2.0 200 OK", b"HTTP/1.2 200 OK", b"http/1.1 200 OK", b"ICY 200 OK", b"HTTP/1.1\t200 OK", b"HTTP/1.1 200\tOK",
-        b" HTTP/1.1 200 OK", b"HTTP/1.1 200 O\x00K", b"HTTP/1.1 200 O\nK", b"HTTP/1.1 200 O\rK", b"\r\nHTTP/1.1 200 OK",
+        b"",
+        b"200 OK",
+        b"HTTP/1.1 abc OK",
+        b"HTTP/1.1 2000 OK",
+        b"HTTP/1.1 20 OK",
+        b"HTTP/1.1 099 x",
+        b"HTTP/1.1 600 x",
+        b"HTTP/1.1  200 OK",
+        b"HTTP/2.0 200 OK",
+        b"HTTP/1.2 200 OK",
+        b"http/1.1 200 OK",
+        b"ICY 200 OK",
+        b"HTTP/1.1\t200 OK",
+        b"HTTP/1.1 200\tOK",
+        b" HTTP/1.1 200 OK",
+        b"HTTP/1.1 200 O\x00K",
+        b"HTTP/1.1 200 O\nK",
+        b"HTTP/1.1 200 O\rK",
+        b"\r\nHTTP/1.1 200 OK",
     ],
-)  # fmt: skip
+)
 def test_a_malformed_status_line_is_a_bad_response(status: bytes) -> None:
     with pytest.raises(Bad) as refused:
         read(status, b"Content-Length: 0")
@@ -68,13 +104,27 @@ def test_a_malformed_status_line_is_a_bad_response(status: bytes) -> None:
 @pytest.mark.parametrize(
     "lines",
     [
-        (b"Content-Length: 3", b"Content-Length: 3"), (b"Content-Length: 3, 3",), (b"Content-Length: -5",), (b"Content-Length: +5",),
-        (b"Content-Length: 0x5",), (b"Content-Length: ",), (b"Content-Length: 3", b"Transfer-Encoding: chunked"),
-        (b"Transfer-Encoding: gzip",), (b"Transfer-Encoding: gzip, chunked",), (b"Transfer-Encoding: blegh",), (b"Transfer-Encoding: ,chunked",),
-        (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"), (b"no colon",), (b"X : y",), (b" folded",), (b"X: a\x00b",),
-        (b"X: a\nb",), (b"X: a\rb",), (b": y",),
+        (b"Content-Length: 3", b"Content-Length: 3"),
+        (b"Content-Length: 3, 3",),
+        (b"Content-Length: -5",),
+        (b"Content-Length: +5",),
+        (b"Content-Length: 0x5",),
+        (b"Content-Length: ",),
+        (b"Content-Length: 3", b"Transfer-Encoding: chunked"),
+        (b"Transfer-Encoding: gzip",),
+        (b"Transfer-Encoding: gzip, chunked",),
+        (b"Transfer-Encoding: blegh",),
+        (b"Transfer-Encoding: ,chunked",),
+        (b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
+        (b"no colon",),
+        (b"X : y",),
+        (b" folded",),
+        (b"X: a\x00b",),
+        (b"X: a\nb",),
+        (b"X: a\rb",),
+        (b": y",),
     ],
-)  # fmt: skip
+)
 def test_a_head_that_can_be_read_in_two_ways_is_a_bad_response(lines: tuple[bytes, ...]) -> None:
     with pytest.raises(Bad) as refused:
         read(b"HTTP/1.1 200 OK", *lines)

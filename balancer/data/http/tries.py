@@ -1,0 +1,158 @@
+"""Tries: what happens to a request when a try fails before the client has seen any of it: again elsewhere, or the end.
+
+    failed     the try is over: count it against the target; may the request be tried again, and where
+    race_lost  a pooled connection closed as the request was sent: once more to the same target, on a new one
+    rescue     the target turned unhealthy: move what waits there
+    by_status  the target answered with a status that the group wants to have tried elsewhere
+
+Whether a request may be tried again is decided by `picking.retry`; this is what follows. `Exchange.free` counts the
+tries outside `max_retries`: work that was moved, not multiplied. Source: load balancing notes, 2.10 and 2.11.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from balancer.model.reason import Reason
+from balancer.picking import retry
+
+if TYPE_CHECKING:
+    from balancer.data.group import LiveGroup
+    from balancer.data.http.exchange import Exchange
+    from balancer.data.http.response_head import ResponseHead
+    from balancer.data.target import LiveTarget
+
+
+def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
+    """End the present try: go elsewhere, or answer with `reason`. `kind`: the streak it counts in, "" for none."""
+    group, target = exchange.group, exchange.target
+    assert group is not None and target is not None
+    written = exchange.written and exchange.upstream is not None
+    replayable = exchange.replayable()
+    exchange.leave(keep=False)
+    if kind:
+        group.failed(target, kind)
+    spec = group.spec.retry
+    used = exchange.retries - exchange.free
+    may = used < spec.max_retries and retry.may_retry(
+        spec, reason, idempotent=exchange.line.idempotent, written=written, replayable=replayable
+    )
+    if may and retry.needs_budget(reason, used) and not group.budget.allows(group.retrying, _active(group)):
+        group.count_retry(Reason.BUDGET)
+        may = False
+    if may:
+        exchange.tried = [*exchange.tried, target]
+        found = _elsewhere(exchange, exchange.tried)
+        if found is not None:
+            _again(exchange, found, reason)
+            return
+        if kind == "connect" and group.usable():
+            _same_again(exchange, target, reason)
+            return
+    exchange.fail(reason, detail)
+
+
+def race_lost(exchange: Exchange) -> None:
+    """The keep-alive race: the target closed as we sent. Once more, on a new connection, and nobody's fault."""
+    assert exchange.target is not None
+    exchange.raced = True
+    exchange.fresh = exchange.reused = False
+    exchange.count_retry(Reason.REUSE_RACE)
+    exchange.retries += 1
+    exchange.free += 1
+    exchange.upstream = None
+    exchange.serial += 1
+    exchange.sent_at = time.monotonic()
+    exchange.target.connect(exchange)
+
+
+def rescue(exchange: Exchange) -> None:
+    """Move a request that waits on a target which is known to be lost, if it may be moved and there is where to."""
+    group, target = exchange.group, exchange.target
+    if group is None or target is None:
+        return
+    may = retry.may_retry(
+        group.spec.retry,
+        Reason.RESCUE,
+        idempotent=exchange.line.idempotent,
+        written=exchange.written and exchange.upstream is not None,
+        replayable=exchange.replayable(),
+    )
+    tried = [*exchange.tried, target]
+    if not may or (found := _elsewhere(exchange, tried)) is None:
+        return
+    exchange.tried = tried
+    exchange.leave(keep=False)
+    exchange.count_retry(Reason.RESCUE)
+    exchange.retries += 1
+    exchange.free += 1
+    exchange.place_at(found)
+
+
+def by_status(exchange: Exchange, head: ResponseHead) -> bool:
+    """Try elsewhere because of the status, where the group wants it; return True if that was done."""
+    group, target = exchange.group, exchange.target
+    assert group is not None and target is not None
+    spec = group.spec.retry
+    if str(head.status) not in spec.on or exchange.retries - exchange.free >= spec.max_retries:
+        return False
+    may = retry.may_retry(
+        spec,
+        None,
+        idempotent=exchange.line.idempotent,
+        written=True,
+        replayable=exchange.replayable(),
+        upstream_status=head.status,
+        retry_after=b"\r\nretry-after:" in head.out.lower(),
+    )
+    if not may or not group.budget.allows(group.retrying, _active(group)):
+        return False
+    tried = [*exchange.tried, target]
+    found = _elsewhere(exchange, tried)
+    if found is None:
+        return False
+    exchange.upstream_status = head.status
+    group.responded(target, head.status)
+    exchange.tried = tried
+    exchange.leave(keep=False)
+    _again(exchange, found, Reason.BAD_RESPONSE)
+    return True
+
+
+def _elsewhere(exchange: Exchange, tried: list[LiveTarget]) -> LiveTarget | None:
+    """Return a target that is not among `tried`, None if there is none; a group that was reloaded is its successor."""
+    group = exchange.group
+    assert group is not None
+    while group.successor is not None:
+        group = group.successor
+    exchange.group = group
+    return group.pick({slot for slot, target in enumerate(group.targets) if target in tried})
+
+
+def _active(group: LiveGroup) -> int:
+    return sum(target.active + target.others for target in group.targets)
+
+
+def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
+    exchange.retries += 1
+    exchange.count_retry(reason)
+    if not exchange.retrying and exchange.group is not None:
+        exchange.retrying = True
+        exchange.group.retrying += 1
+    exchange.place_at(target)
+
+
+def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
+    """Every target was tried and refused: the same one once more, after a moment."""
+    exchange.retries += 1
+    exchange.count_retry(reason)
+    serial = exchange.serial
+
+    def later() -> None:
+        if exchange.serial == serial:
+            exchange.place_at(_elsewhere(exchange, []) or target)
+
+    exchange.target = None
+    exchange.place.loop.call_later(retry.backoff(exchange.retries - 1, random.random()), later)
