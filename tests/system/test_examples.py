@@ -345,15 +345,19 @@ def no_access_log() -> None:
 def an_upgraded_connection_lives_on() -> None:
     fields = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
     fields.append(f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}")
-    with Cheap("e1") as one, Cheap("e2") as two, running("websocket", one.address, two.address) as scene:
-        with scene.client() as client:
-            assert client.ask(request("GET", "/ws", *fields)).status == 101
-            for number in range(3):
-                frame = b"\x82\x84" + os.urandom(8)
-                client.send(frame)
-                assert client.read_exactly(len(frame)) == frame
-                text = (EXAMPLES / "websocket.yaml").read_text().replace("10m", f"1{number}m")
-                scene.balancer.reload(text)
+    with (
+        Cheap("e1") as one,
+        Cheap("e2") as two,
+        running("websocket", one.address, two.address) as scene,
+        scene.client() as client,
+    ):
+        assert client.ask(request("GET", "/ws", *fields)).status == 101
+        for number in range(3):
+            frame = b"\x82\x84" + os.urandom(8)
+            client.send(frame)
+            assert client.read_exactly(len(frame)) == frame
+            text = (EXAMPLES / "websocket.yaml").read_text().replace("10m", f"1{number}m")
+            scene.balancer.reload(text)
 
 
 def test_the_demo_has_six_targets_in_three_zones() -> None:

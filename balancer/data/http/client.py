@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, cast
 from balancer.data import record
 from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
-from balancer.data.http import replies
+from balancer.data.http import intake, replies
 from balancer.data.http.exchange import Exchange
 from balancer.data.http.fields import CHUNKED, Bad
 from balancer.data.http.framing import ChunkReader
 from balancer.data.http.request_block import Block
-from balancer.data.http.request_line import MAX_TARGET, Line, read_line
+from balancer.data.http.request_line import Line
 from balancer.model.reason import Reason
 from balancer.net import connect
 
@@ -204,74 +204,22 @@ class ClientProtocol(asyncio.Protocol):
         try:
             end = data.find(b"\r\n\r\n") + 4
             if end == 3:
-                self._check_unfinished(data, blanks)
+                if intake.unfinished(data, self.listener.spec.limits.head, line_seen=self._line_seen):
+                    self._line_seen = True
                 self._buffer = b"\r\n" * blanks + data
                 return
             at = data.find(b"\r\n")
-            if at > MAX_TARGET + 64:
+            if at > intake.MAX_LINE:
                 raise Bad(Reason.URI_TOO_LONG, f"a request line of {at} bytes")
             line = self.memory.line(data[:at])
             if end > self.listener.spec.limits.head:
                 raise Bad(Reason.HEADER_TOO_LARGE, f"a head of {end} bytes")
             block = self.memory.block(data[at:end])
-            line, block = self._meet(line, block, data[at:end])
+            block = intake.meet(line, block, data[at:end], self.listener.spec, self.memory)
         except Bad as bad:
             self._refuse(bad.reason, bad.detail, line, is_head=data.startswith(b"HEAD "))
             return
         self._start(line, block, data[end:])
-
-    def _check_unfinished(self, data: bytes, blanks: int) -> None:
-        """Refuse at once what no further byte can mend; raises Bad."""
-        if data[:1] == b"\x16":
-            raise Bad(Reason.TLS_ON_PLAIN_PORT, "the first byte is that of a TLS handshake")
-        at = data.find(b"\r\n")
-        if at >= 0 and not self._line_seen:
-            self._line_seen = True
-            read_line(data[:at])
-        if (at < 0 and len(data) > MAX_TARGET + 64) or at > MAX_TARGET + 64:
-            raise Bad(Reason.URI_TOO_LONG, "a request line without an end")
-        if len(data) > self.listener.spec.limits.head:
-            raise Bad(Reason.HEADER_TOO_LARGE, f"over {self.listener.spec.limits.head} bytes without an end")
-        # A CR may be the last byte yet: its LF is still to come.
-        unpaired = data.removesuffix(b"\r").replace(b"\r\n", b"")
-        if b"\n" in unpaired or b"\r" in unpaired:
-            raise Bad(Reason.BAD_HEADER if at >= 0 else Reason.BAD_REQUEST, "a line that does not end in CRLF")
-
-    def _meet(self, line: Line, block: Block, raw: bytes) -> tuple[Line, Block]:
-        """Decide what depends on both halves of a head; raises Bad."""
-        if line.minor == 0 and block.length == CHUNKED:
-            raise Bad(Reason.FRAMING_CONFLICT, "Transfer-Encoding in an HTTP/1.0 request")
-        if block.host is None:
-            if line.minor == 1:
-                raise Bad(Reason.BAD_HOST, "HTTP/1.1 without Host")
-            if line.authority is not None:
-                block = self.memory.block(b"\r\nHost: " + line.authority + raw)
-        elif line.authority is not None and not self._same_host(line.authority, block):
-            raise Bad(Reason.BAD_HOST, "the Host line and the URL name different hosts")
-        if block.max_forwards and line.method == b"OPTIONS":
-            block = block.one_hop_less()
-        if block.upgrade:
-            block = self._meet_upgrade(line, block, raw)
-        if line.method == b"TRACE":
-            raise Bad(Reason.METHOD_NOT_ALLOWED, "TRACE is not passed on")
-        limit = self.listener.spec.limits.body
-        if limit and block.length > limit:
-            raise Bad(Reason.BODY_TOO_LARGE, f"{block.length} bytes, limits.body is {limit}")
-        return line, block
-
-    @staticmethod
-    def _same_host(authority: bytes, block: Block) -> bool:
-        return authority.lower() in (b"", block.raw_host.lower())
-
-    def _meet_upgrade(self, line: Line, block: Block, raw: bytes) -> Block:
-        allowed = block.upgrade.decode("latin-1") in self.listener.spec.upgrade
-        if not allowed or line.minor == 0 or line.method != b"GET":
-            return block.without_upgrade()
-        if block.length:
-            raise Bad(Reason.BAD_UPGRADE, "an upgrade request with a body")
-        if block.upgrade == b"websocket" and b"\r\nsec-websocket-key:" not in raw.lower():
-            raise Bad(Reason.BAD_UPGRADE, "no Sec-WebSocket-Key")
-        return block
 
     def _start(self, line: Line, block: Block, rest: bytes) -> None:
         self.requests += 1

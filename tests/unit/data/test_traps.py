@@ -1,0 +1,288 @@
+"""The traps of a data path that remembers heads, each by its name. Several of them bit the prototypes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+
+import pytest
+
+from balancer.board import layout
+from balancer.data.http.client import ClientProtocol
+from balancer.data.target import LiveTarget
+from balancer.model.reason import Reason
+from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
+from tests.support import http1
+from tests.unit.data.stage import GET, OK, POST, Answers, forward_to, stage
+
+TIMES = 4  # unknown, seen once, kept, known
+CHUNKED = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def answer_ok(head: http1.Head, body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def test_a_chunked_upload_with_the_same_head_arrives_each_time() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for number in range(TIMES):
+            client.feed(CHUNKED + http1.chunked(b"part", b"%d" % number))
+            set_.loop.run()
+        assert [body for _, body in answers.requests] == [b"part%d" % number for number in range(TIMES)]
+        assert client.take().count(b"200 OK") == TIMES
+
+
+def test_an_upload_in_the_same_read_as_its_known_head_arrives_each_time() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for _ in range(TIMES):
+            client.feed(POST)
+            set_.loop.run()
+        for _ in range(TIMES):
+            client.feed(POST[:-4])
+            client.feed(POST[-4:])
+            set_.loop.run()
+        assert [body for _, body in answers.requests] == [b"body"] * 2 * TIMES
+
+
+def test_a_body_is_never_part_of_a_key() -> None:
+    with stage() as set_:
+        set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for _ in range(TIMES):
+            client.feed(POST)
+            set_.loop.run()
+        memory = set_.listener.memory_for(False)
+        kept = [*memory.lines.new, *memory.blocks.new]
+        assert kept and not any(b"body" in key for key in kept)
+
+
+def test_a_100_is_not_the_final_answer() -> None:
+    # The declared length is there, and so are its bytes: still no answer.
+    interim = b"HTTP/1.1 100 Continue\r\nContent-Length: 0\r\n\r\n"
+    with stage() as set_:
+        client = set_.client()
+        for _ in range(TIMES):
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(interim)
+            assert client.take() == b""  # nobody asked for it
+            set_.answer(OK)
+            assert client.take().endswith(b"ok")
+        assert set_.finished() == TIMES
+
+
+def test_a_response_to_head_has_no_body_though_its_head_is_known() -> None:
+    with stage() as set_:
+        client = set_.client()
+        for _ in range(TIMES):  # the head of the response becomes known with a body
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(OK)
+            assert client.take().endswith(b"\r\n\r\nok")
+        for _ in range(TIMES):
+            client.feed(b"HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            set_.loop.run()
+            set_.answer(OK[:-2])
+            assert client.take().endswith(b"\r\n\r\n")
+        client.feed(GET)
+        set_.loop.run()
+        set_.answer(OK)
+        assert client.take().endswith(b"\r\n\r\nok")
+        assert len(set_.upstreams) == 1
+
+
+def test_bytes_after_the_response_to_head_reach_nobody() -> None:
+    with stage() as set_:
+        client = set_.ask(b"HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+        set_.answer(OK)
+        assert client.take().endswith(b"\r\n\r\n")
+        client.feed(GET)
+        set_.loop.run()
+        assert len(set_.upstreams) == 2 and set_.upstreams[0].lost
+        assert set_.failures(Reason.UNSOLICITED_RESPONSE) == 1
+
+
+@pytest.mark.parametrize(
+    ("head", "closes"),
+    [
+        (b"GET / HTTP/1.0\r\nHost: a.test\r\n\r\n", True),
+        (b"GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", True),
+    ],
+)
+def test_halves_that_are_known_from_other_heads_meet_with_their_own_meaning(head: bytes, closes: bool) -> None:
+    with stage() as set_:
+        set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):  # every line with every block
+            for line in (b"GET / HTTP/1.1", b"GET / HTTP/1.0"):
+                for fields in (b"", b"Connection: close\r\n", b"Connection: keep-alive\r\n"):
+                    set_.ask(line + b"\r\nHost: a.test\r\n" + fields + b"\r\n")
+        client = set_.ask(head)
+        answer = client.take()
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert client.is_closing() is closes
+        assert (b"Connection: close" in answer) is closes
+
+
+def test_chunks_of_an_old_client_are_refused_though_both_halves_are_known() -> None:
+    with stage() as set_:
+        set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):
+            set_.ask(CHUNKED + http1.chunked(b"x"))
+            set_.ask(b"POST / HTTP/1.0\r\nHost: a.test\r\n\r\n")
+        client = set_.ask(CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + http1.chunked(b"x"))
+        assert client.take().startswith(b"HTTP/1.1 400")
+        assert set_.cell("reasons|", 0) == 0
+
+
+def test_a_request_without_host_is_refused_though_both_halves_are_known() -> None:
+    with stage() as set_:
+        set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):
+            set_.ask(GET)
+            set_.ask(b"GET / HTTP/1.0\r\n\r\n")
+        assert b"bad_host" in set_.ask(b"GET / HTTP/1.1\r\n\r\n").take()
+
+
+def test_a_limit_for_heads_holds_where_both_halves_are_known() -> None:
+    line, fields = b"GET /" + b"a" * 800 + b" HTTP/1.1", b"\r\nHost: a.test\r\nX: " + b"b" * 800 + b"\r\n\r\n"
+    with stage(limits=Limits(head=1024)) as set_:
+        set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):
+            assert b"200 OK" in set_.ask(line + GET[14:]).take()
+            assert b"200 OK" in set_.ask(GET[:14] + fields).take()
+        assert set_.ask(line + fields).take().startswith(b"HTTP/1.1 431")
+
+
+def test_a_reload_drops_what_was_remembered_and_routes_anew() -> None:
+    with stage() as set_:
+        set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for _ in range(TIMES):
+            client.feed(GET)
+            set_.loop.run()
+        before = set_.listener.memory_for(False)
+        listener = replace(set_.snapshot.listeners[0], rules=(Rule("r", Match(), FixedResponse(404, "gone")),))
+        set_.publish(replace(set_.snapshot, listeners=(listener,)))
+        client.take()
+        client.feed(GET)
+        set_.loop.run()
+        assert client.take().endswith(b"gone")
+        after = set_.listener.memory_for(False)
+        assert after is not before and not after.blocks.new and not after.lines.new
+        assert isinstance(client.protocol, ClientProtocol) and client.protocol.memory is after
+
+
+def test_a_request_under_way_ends_as_it_began_when_the_configuration_changes() -> None:
+    with stage() as set_:
+        client = set_.ask(GET)
+        listener = replace(set_.snapshot.listeners[0], rules=(Rule("r", Match(), FixedResponse(404, "gone")),))
+        set_.publish(replace(set_.snapshot, listeners=(listener,)))
+        set_.answer(OK)
+        assert client.take().endswith(b"ok")
+        set_.check_quiet()
+
+
+def test_the_address_of_the_client_is_not_remembered() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):
+            for peer in ("198.51.100.1", "2001:db8::2"):
+                client = set_.client(peer)
+                client.feed(GET)
+                set_.loop.run()
+        seen = [head.get("x-forwarded-for") for head, _ in answers.requests]
+        assert seen == [b"198.51.100.1", b"2001:db8::2"] * TIMES
+
+
+def test_each_request_has_an_id_of_its_own_though_its_head_is_known() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for _ in range(TIMES):
+            client.feed(GET)
+            set_.loop.run()
+        upstream = [head.get("x-request-id") for head, _ in answers.requests]
+        assert len(set(upstream)) == TIMES
+        assert [f"X-Request-ID: {word.decode()}".encode() in client.received for word in upstream if word] == [
+            True
+        ] * TIMES
+
+
+def test_a_connection_may_not_take_away_what_we_set() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):
+            set_.ask(
+                b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n"
+                b"Connection: Host, Content-Length, X-Forwarded-For, X-Real-IP, X-Request-ID, X-Balancer-Hops\r\n\r\nx"
+            )
+        for head, body in answers.requests:
+            for name in ("host", "content-length", "x-forwarded-for", "x-real-ip", "x-request-id", "x-balancer-hops"):
+                assert head.get(name), name
+            assert body == b"x"
+
+
+def test_nothing_of_a_request_stays_for_the_next_on_its_connection() -> None:
+    """What a plain request leaves in place is as a plain request begins, with the log on and off."""
+    for log in (True, False):
+        with stage(log=log) as set_:
+            client = set_.client()
+            for _ in range(TIMES):
+                client.feed(GET)
+                set_.loop.run()
+                set_.answer(OK)
+            client.take()
+            set_.accepts = False
+            client.feed(GET)
+            set_.loop.run()
+            set_.upstreams[0].feed_reset()
+            set_.loop.run()
+            while set_.loop.dials:
+                set_.loop.dials[0].fail()
+                set_.go(0.5)
+            assert client.take().startswith(b"HTTP/1.1 502")
+            assert set_.cell("hits|web|demo|t0", 4 + layout.HITS_BALANCER) == 1
+            assert set_.cell("hits|web|demo|t0", 4) == 0
+            if log:
+                line = json.loads(set_.lines[-1])
+                assert (line["source"], line["reason"]) == ("balancer", "connect_refused")
+                assert (line["upstream_status"], line["bytes_out"], line["first_byte_ms"]) == (0, 0, 0.0)
+
+
+def test_credentials_are_in_no_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "s3cr3t"
+    head = f"GET /?token={secret} HTTP/1.1\r\nHost: a.test\r\nCookie: {secret}\r\nAuthorization: {secret}\r\n".encode()
+    caplog.set_level(logging.DEBUG)
+    with stage(log=True) as set_:
+        set_.origin = Answers(answer_ok)
+        for _ in range(TIMES):
+            set_.ask(head + b"\r\n")
+            set_.ask(head + b"X: a\x01b\r\n\r\n")
+        client = set_.ask(head + b"\r\n")
+        # An exception of our own on the way: the traceback names no head.
+        monkeypatch.setattr(LiveTarget, "take", None)
+        client.feed(b"POST" + head[3:] + b"Content-Length: 0\r\n\r\n")
+        set_.loop.run()
+        assert b"internal_error" in client.received
+        assert set_.lines and secret not in "".join(set_.lines)
+    assert "internal error" in caplog.text and secret not in caplog.text
+
+
+def test_a_target_that_closed_an_idle_connection_costs_nobody_a_request() -> None:
+    with stage(rules=forward_to("demo")) as set_:
+        set_.origin = Answers(answer_ok)
+        client = set_.ask(GET)
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        assert not set_.targets[0].idle
+        client.take()
+        client.feed(GET)
+        set_.loop.run()
+        assert client.take().startswith(b"HTTP/1.1 200") and len(set_.upstreams) == 2
