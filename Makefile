@@ -32,11 +32,11 @@ test: lint test-fast test-system test-compose
 
 # Tests that may run side by side.
 test-fast: $(READY)
-	$(PYTEST) -n 2 --dist loadfile tests --ignore tests/system --ignore tests/compose
+	$(PYTEST) -n 2 --dist loadfile -m "not chaos and not soak" tests --ignore tests/compose
 
 # Whole process trees under load and faults.
 test-system: $(READY)
-	$(PYTEST) -m "not soak" tests/system
+	$(PYTEST) -m "chaos and not soak" tests/system
 
 # The compose file as it stands.
 test-compose: $(READY)

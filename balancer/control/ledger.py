@@ -85,6 +85,8 @@ class Ledger:
                 key = (group.name, target.name)
                 record = self.records.get(key)
                 if record is not None and (record.target.ip, record.target.port) != (target.ip, target.port):
+                    if group.name in self._ejectors:
+                        self._ejectors[group.name][1].forget(target.name)  # another process: nothing is held against it
                     record = None
                 if record is None:
                     record = self._new(group, target, now, (kept or {}).get(key), others_serve)

@@ -53,13 +53,19 @@ class AccessLog:
 
     def __init__(self) -> None:
         self.enabled = False
-        self.dropped = 0
         self._path = ""
         self._descriptor = -1
         self._lines: list[str] = []
         self._queue: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-        self._pending = 0
+        # Each of these is written by one thread alone: an addition that two threads make can be lost.
+        self._taken = self._not_taken = 0  # bytes, lines: the worker's
+        self._done = self._not_written = 0  # bytes, lines: the writing thread's
         self._thread: threading.Thread | None = None
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were lost: nobody read them, or they could not be written."""
+        return self._not_taken + self._not_written
 
     def open(self, path: str) -> None:
         """Write to `path` from now on ("-": stdout, "": nowhere); raises OSError and changes nothing."""
@@ -89,11 +95,11 @@ class AccessLog:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        if self._pending > MAX_PENDING:
-            self.dropped += len(lines)
+        if self._taken - self._done > MAX_PENDING:
+            self._not_taken += len(lines)
             return
         data = "".join(lines).encode("utf-8", "replace")
-        self._pending += len(data)
+        self._taken += len(data)
         self._queue.put((self._descriptor, data))
 
     def close(self, timeout: float) -> None:
@@ -113,8 +119,8 @@ class AccessLog:
                 continue
             for piece in _pieces(data) if self._is_pipe(descriptor) else (data,):
                 if not _write(descriptor, piece):
-                    self.dropped += piece.count(b"\n")
-            self._pending -= len(data)
+                    self._not_written += piece.count(b"\n")
+            self._done += len(data)
 
     @staticmethod
     def _is_pipe(descriptor: int) -> bool:

@@ -5,11 +5,13 @@ No timer per request: setting a deadline is storing a float. Late by at most `PE
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Protocol
 
 PERIOD = 0.1  # seconds between two looks
 NEVER = math.inf
+log = logging.getLogger("balancer.worker")
 _SLICE = 4096  # connections looked at before others have their turn
 
 
@@ -38,5 +40,9 @@ class Deadlines:
         part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
         for item in part:
             if item.deadline <= now and item in self.watched:  # one may have ended another of the same round
-                item.expired(now)
+                try:
+                    item.expired(now)
+                except Exception:  # one fault of ours must not take every other deadline with it
+                    log.exception("internal error in a deadline of %s", type(item).__name__)
+                    item.deadline = NEVER
         return bool(self._rest)

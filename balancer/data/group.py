@@ -26,6 +26,7 @@ from balancer.picking.view import View
 if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
 
+_PATIENCE = 1000  # readings of a board that is being written, before it is taken as it is
 _EXACT = 64  # targets up to which least_conn adds up all workers at each pick
 
 
@@ -97,10 +98,13 @@ class LiveGroup:
 
     def refresh(self) -> None:
         """Read states and shares from the board and build the rotation anew."""
-        seen = None
-        while seen is None:  # control writes for some microseconds at most
+        for _ in range(_PATIENCE):  # control writes for some microseconds at most, unless it was lost while it did
             seen = self.place.board.read(self._read)
-        _, (states, shares, panic) = seen
+            if seen is not None:
+                states, shares, panic = seen[1]
+                break
+        else:
+            states, shares, panic = self._read(self.place.board.cells)  # each cell is sound, if not of one moment
         now = time.monotonic()
         lost: list[LiveTarget] = []
         for target, (state, evidence, factor) in zip(self.targets, states):
@@ -214,10 +218,19 @@ class LiveGroup:
 
     def enqueue(self, exchange: Exchange) -> bool:
         """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers."""
+        if self.successor is not None:
+            return self.successor.enqueue(exchange)
         if len(self.waiting) * self.place.places >= self.spec.queue.size:
             return False
         self.waiting.append((exchange, exchange.serial, time.monotonic() + self.spec.queue.timeout))
         return True
+
+    def dissolve(self) -> None:
+        """The group is gone from the configuration: nobody would look at its queue any more."""
+        waiting, self.waiting = self.waiting, deque()
+        for exchange, serial, _ in waiting:
+            if exchange.serial == serial:
+                exchange.fail(Reason.TARGET_REMOVED)
 
     def wake(self) -> None:
         """A place may be free: let those who wait try in their order."""
@@ -262,7 +275,10 @@ class LiveGroup:
         streaks = target.streaks
         if streaks is None:
             return
-        target.troubled = status >= 500
+        if status < 400:
+            target.troubled = False
+        elif status >= 500:
+            target.troubled = True
         if streaks.responded(status):
             self._eject(target, "gateway")
 
@@ -275,6 +291,8 @@ class LiveGroup:
         if not available or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
             return
         target.ejected_until = time.monotonic() + passive.base_ejection
+        if target.streaks is not None:
+            target.streaks.reset()
         log.info("ejected for this worker group=%s target=%s kind=%s", self.spec.name, target.name, kind)
         self.place.send({"is": "eject", "group": self.spec.name, "target": target.name, "kind": kind})
         # Not from within the failing exchange: the rotation may rescue others.

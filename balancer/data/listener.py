@@ -74,6 +74,9 @@ class LiveListener:
             trusted: RequestMemory(trusted=trusted, wanted=wanted, remember=remember) for trusted in (False, True)
         }
         self.show()
+        self._per_client.clear()
+        if spec.limits.connections_per_client:
+            self._per_client.update(_network(client.peer) for client in self.connections)
         for client in self.connections:
             client.trusted = self.trusts(client.peer)
             client.memory = self._memories[client.trusted]
@@ -256,6 +259,14 @@ class LiveListener:
                 exchange.tunnel.end(reason)
         for client in list(self.connections):
             client.shut_down(reason)
+
+    def resign(self) -> None:
+        """Give the cells on the board up: another listener of this name may write there from now on."""
+        if self._cell >= 0:
+            for gauge in layout.LISTENER_GAUGES:
+                self.place.row[self._cell + gauge] = 0
+        self._cell = -1
+        self.active_cell = layout.NOWHERE + layout.LISTENER_ACTIVE
 
     async def retire(self, timeout: float) -> None:
         """The listener is gone from the configuration: its connections end after their current response."""

@@ -18,7 +18,7 @@ from balancer.board.board import Board
 from balancer.data.deadlines import PERIOD
 from balancer.data.group import LiveGroup
 from balancer.data.listener import LiveListener
-from balancer.data.place import Place
+from balancer.data.place import Place, log
 from balancer.data.target import LiveTarget
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Snapshot
@@ -55,6 +55,7 @@ class Live:
         self.listeners: dict[str, LiveListener] = {}
         self.groups: dict[str, LiveGroup] = {}
         self.targets: dict[tuple[str, str, str, int], LiveTarget] = {}
+        self._retiring: set[LiveListener] = set()  # gone from the configuration, not yet from their clients
         self._sockets: dict[str, socket.socket] = {}
         self._next: _Next | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +106,9 @@ class Live:
                 group.take_over(running)
                 for live in group.targets:
                     live.configure(group.spec, specs[name][live.name])
+        for name, group in self.groups.items():
+            if name not in found.groups:
+                group.dissolve()
         self.snapshot, self.groups, self.targets = snapshot, found.groups, found.targets
         for key, target in before.items():
             if self.targets.get(key) is not target:
@@ -118,8 +122,10 @@ class Live:
         for name, live in list(self.listeners.items()):
             if name not in wanted or self._sockets.get(name) is not sockets[name]:
                 del self.listeners[name]
+                live.resign()
+                self._retiring.add(live)
                 drain = max((group.drain_timeout for group in snapshot.target_groups), default=30.0)
-                self._spawn(live.retire(drain))
+                self._spawn(self._retire(live, drain))
         for name, spec in wanted.items():
             running = self.listeners.get(name)
             if running is None:
@@ -130,6 +136,12 @@ class Live:
             else:
                 running.configure(spec, self.groups, snapshot.slots)
         self._sockets = dict(sockets)
+
+    async def _retire(self, live: LiveListener, seconds: float) -> None:
+        try:
+            await live.retire(seconds)
+        finally:
+            self._retiring.discard(live)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self.place.loop.create_task(work)
@@ -151,8 +163,15 @@ class Live:
     # The coarse clock
 
     def _tick(self) -> None:
+        more = False
+        try:
+            more = self._look(time.monotonic())
+        except Exception:  # the clock goes on: without it nothing would ever time out
+            log.exception("internal error in the coarse clock")
+        self.place.loop.call_later(0.0 if more else PERIOD, self._tick)
+
+    def _look(self, now: float) -> bool:
         place = self.place
-        now = time.monotonic()
         more = place.deadlines.look(now)
         for group in self.groups.values():
             group.look(now)
@@ -162,9 +181,9 @@ class Live:
             self._minute = now
             for target in self.targets.values():
                 target.forget(0.1)
-        place.show(sum(listener.active for listener in self.listeners.values()))
+        place.show(sum(listener.active for listener in (*self.listeners.values(), *self._retiring)))
         place.access_log.flush()
-        place.loop.call_later(0.0 if more else PERIOD, self._tick)
+        return more
 
     # The end
 
@@ -177,6 +196,7 @@ class Live:
         for listener in listeners:
             await listener.stop_accepting()
         self.on_drained()
+        listeners += self._retiring
         for listener in listeners:
             for client in listener.connections:
                 client.persistent = False

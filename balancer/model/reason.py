@@ -157,6 +157,7 @@ class Reason(Enum):
     RESCUE = ("rescue", 0, "-", "the target turned unhealthy and the request was moved elsewhere")
     BUDGET = ("budget", 0, "-", "a retry was due but the retry budget was spent")
     REUSE_RACE = ("reuse_race", 0, "-", "a pooled connection closed as the request was sent; a new one was taken")
+    UPSTREAM_STATUS = ("upstream_status", 0, "-", "the target's status is one that retry.on has tried elsewhere")
 
 
 REASONS: tuple[Reason, ...] = tuple(Reason)

@@ -1,11 +1,10 @@
-"""What went wrong, by phase and cause: the only place that turns an error of the network into a reason."""
+"""What went wrong, by phase and cause: where the data path turns an error of the network into a reason."""
 
 from __future__ import annotations
 
 import errno
 import ssl
 
-from balancer.model.names import ProbeResult
 from balancer.model.reason import Reason
 
 _UNREACHABLE = frozenset((errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN))
@@ -31,16 +30,3 @@ def connecting(error: BaseException) -> Reason:
 def waiting(error: BaseException | None) -> Reason:
     """Return why a connection ended after the request was sent and before the response head; None: a plain close."""
     return Reason.UPSTREAM_CLOSED if error is None else Reason.UPSTREAM_RESET
-
-
-def probing(error: BaseException) -> ProbeResult:
-    """Return what a probe that failed to connect or to read found."""
-    if isinstance(error, ssl.SSLError):
-        return ProbeResult.TLS_FAILED
-    if isinstance(error, TimeoutError):
-        return ProbeResult.TIMEOUT
-    if isinstance(error, OSError) and error.errno in _UNREACHABLE:
-        return ProbeResult.UNREACHABLE
-    if isinstance(error, OSError):
-        return ProbeResult.REFUSED
-    return ProbeResult.BAD_PROTOCOL

@@ -97,6 +97,9 @@ class Worker:
         self._say({"is": "ready", "revision": start.revision})
 
     def _heard(self, message: Message, descriptors: list[int]) -> None:
+        if self._draining is not None and message["is"] in ("offer", "commit", "withdraw"):
+            close_all(descriptors)  # it serves to its end on what it has
+            return
         match message["is"]:
             case "offer":
                 self._offered(message, descriptors)

@@ -32,7 +32,9 @@ class ClientTimeouts(Section):
     )
     keep_alive: Duration = time(_T.keep_alive, "Between two requests of a connection.", "30s")
     write_idle: Duration = time(_T.write_idle, "While no byte of the response could be written.", "30s")
-    half_close: Duration = time(_T.half_close, "After one side of a tunnel has closed, until both are.", "60s")
+    half_close: Duration = time(
+        _T.half_close, "How long a client that has sent its FIN may still wait for its answer.", "60s"
+    )
     tunnel_idle: Duration = time(_T.tunnel_idle, "An upgraded connection, silent in both directions.", "10m")
     expect_continue: Duration = time(
         _T.expect_continue, "How long the target may take for its 100 before ours is sent.", "2s"

@@ -103,6 +103,7 @@ class Exchange:
         self._holding = False  # counted in its target's work in hand
         self.fresh = False
         self.reason: Reason | None = None
+        self.retrying: LiveGroup | None = None  # whose budget it uses
 
     @property
     def request_id(self) -> str:
@@ -163,7 +164,7 @@ class Exchange:
         self.bytes_in = self.bytes_out = self.retries = 0
         self.tried: list[LiveTarget] = []
         self.free = 0  # tries outside max_retries: work that was moved, not multiplied
-        self.raced = self.retrying = False
+        self.raced = False
         self.written = self.reused = True
         self._replay: list[bytes] | None = None
         self._replay_size = 0
@@ -261,7 +262,7 @@ class Exchange:
         connection.transport.write(head)
         if self._replay is not None and not self.request_done:
             self._bound_replay()
-        client.release(client.CONNECTING)
+        client.release(client.CONNECTING | client.UPSTREAM_FULL)  # a full one was the connection before this
 
     def _special_head(self) -> bytes:
         """Return the request's head where more than the usual has to be said."""
@@ -339,7 +340,7 @@ class Exchange:
         target.give(connection, now)
         if group.waiting:
             group.wake()
-        if self.retrying:
+        if self.retrying is not None:
             self._stop_retrying()
         if self.deadline is not NEVER:
             self._unwatch()
@@ -388,6 +389,7 @@ class Exchange:
         elif self.line.minor == 0:
             extra += b"Connection: keep-alive\r\n"
         self.head_sent = True
+        self._stop_retrying()
         self.client.transport.write(head.out + extra + self.id_line)
         connection.deadline = now + (group.spec.timeouts.response_idle or NEVER)
         return True
@@ -416,6 +418,7 @@ class Exchange:
             return
         self.status = self.upstream_status = 101
         self.from_upstream = self.head_sent = True
+        self._stop_retrying()
         self.first_byte = time.monotonic() - self.started
         client = self.client
         client.transport.write(
@@ -429,6 +432,7 @@ class Exchange:
         self.tunnel = Tunnel(
             client.transport, connection.transport, self.place.deadlines, timeouts.tunnel_idle, 60.0, self._tunnel_over
         )
+        self.tunnel.upstream.bytes = len(rest)
         self.client.listener.tunnels.add(self)
         if early:
             self.tunnel.client.data_received(early)
@@ -543,9 +547,9 @@ class Exchange:
             self.group.count_retry(reason)
 
     def _stop_retrying(self) -> None:
-        self.retrying = False
-        if self.group is not None:
-            self.group.retrying = max(0, self.group.retrying - 1)
+        if self.retrying is not None:
+            self.retrying.retrying -= 1
+            self.retrying = None
 
     def fail(self, reason: Reason, detail: str = "", *, status: int = 0, headers: replies.Headers = ()) -> None:
         """Answer with a failure of that reason; `detail` is for the log."""
@@ -567,6 +571,7 @@ class Exchange:
             close=close,
             status=status,
             headers=headers,
+            keep_alive=self.line.minor == 0 and not close,
         )
         self.keep = not close
         client.transport.write(data)
@@ -658,7 +663,7 @@ class Exchange:
                 self.group.wake()
 
     def _close(self, *, aborted: bool = False) -> None:
-        if self.retrying:
+        if self.retrying is not None:
             self._stop_retrying()
         now = time.monotonic()
         self.fresh = False

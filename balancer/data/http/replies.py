@@ -50,6 +50,7 @@ def failure(
     status: int = 0,
     detail: str = "",
     headers: Headers = (),
+    keep_alive: bool = False,
 ) -> tuple[int, bytes]:
     """Return (status, the whole answer) for a failure; `detail` is for the client: no target, no address."""
     status = status or reason.status
@@ -70,7 +71,16 @@ def failure(
     extra = [("Proxy-Status", f'balancer; error={reason.error}; details="{reason.word}"'), *headers]
     if reason in RETRY_AFTER or status == 503:
         extra.append(("Retry-After", "1"))
-    return status, answer(status, kind, body, request_id=request_id, is_head=is_head, close=close, headers=tuple(extra))
+    return status, answer(
+        status,
+        kind,
+        body,
+        request_id=request_id,
+        is_head=is_head,
+        close=close,
+        headers=tuple(extra),
+        keep_alive=keep_alive,
+    )
 
 
 def answer(

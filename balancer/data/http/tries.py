@@ -107,7 +107,10 @@ def by_status(exchange: Exchange, head: ResponseHead) -> bool:
         upstream_status=head.status,
         retry_after=b"\r\nretry-after:" in head.out.lower(),
     )
-    if not may or not group.budget.allows(group.retrying, _active(group)):
+    if not may:
+        return False
+    if not group.budget.allows(group.retrying, _active(group)):
+        group.count_retry(Reason.BUDGET)
         return False
     tried = [*exchange.tried, target]
     found = _elsewhere(exchange, tried)
@@ -117,7 +120,7 @@ def by_status(exchange: Exchange, head: ResponseHead) -> bool:
     group.responded(target, head.status)
     exchange.tried = tried
     exchange.leave(keep=False)
-    _again(exchange, found, Reason.BAD_RESPONSE)
+    _again(exchange, found, Reason.UPSTREAM_STATUS)
     return True
 
 
@@ -138,8 +141,8 @@ def _active(group: LiveGroup) -> int:
 def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
     exchange.retries += 1
     exchange.count_retry(reason)
-    if not exchange.retrying and exchange.group is not None:
-        exchange.retrying = True
+    if exchange.retrying is None and exchange.group is not None:
+        exchange.retrying = exchange.group
         exchange.group.retrying += 1
     exchange.place_at(target)
 

@@ -79,7 +79,6 @@ class Tunnel:
         self.upstream = Side(self, upstream)
         self.client.peer, self.upstream.peer = self.upstream, self.client
         self.deadline = NEVER
-        self.closing = False  # True: bounded by the drain, no longer by silence
         self._deadlines = deadlines
         self._idle = idle or NEVER
         self._half_close = half_close
@@ -92,8 +91,7 @@ class Tunnel:
 
     def alive(self) -> None:
         """Something passed through."""
-        if not self.closing:
-            self.deadline = time.monotonic() + self._idle
+        self.deadline = time.monotonic() + self._idle
 
     def half_closed(self) -> None:
         """One side is done: the other has its time to be done too."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
@@ -17,6 +18,7 @@ from balancer.data.http.exchange import Exchange
 from balancer.data.listener import LiveListener
 from balancer.data.live import Live
 from balancer.data.place import Place
+from balancer.data.place import log as log_
 from balancer.data.target import LiveTarget
 from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
@@ -41,6 +43,17 @@ def forward_to(*groups: str) -> tuple[Rule, ...]:
     return (Rule("rules[0]", Match(), Forward(tuple((group, 1) for group in groups))),)
 
 
+class Bugs(logging.Handler):
+    """Remembers what the worker logged as a fault of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 class Stage:
     """A worker with one listener, `web`; every message that it sends to control is in `said`."""
 
@@ -58,16 +71,19 @@ class Stage:
         descriptor = shared.create()
         self.board = Board(descriptor)
         os.close(descriptor)
-        self._patches = [mock.patch.object(connect, "dial", self.loop.dial), self.clock.installed("balancer.data")]
-        for patch in self._patches:
-            patch.__enter__()
+        self._patches = ExitStack()
+        self._patches.enter_context(mock.patch.object(connect, "dial", self.loop.dial))
+        self._patches.enter_context(self.clock.installed("balancer.data"))
+        self._bugs = Bugs()
+        log_.addHandler(self._bugs)
+        self._patches.callback(log_.removeHandler, self._bugs)
         self.live = Live(cast(Any, self.loop), self.board, 0, 1, self.said.append)
         self.place: Place = self.live.place
         self.place.remember = remember
         self.place.prefix = PREFIX
         if log:
             self.place.access_log.enabled = True
-            self.place.access_log.write = self.lines.append  # type: ignore[method-assign]
+            self.place.access_log.write = self.lines.append  # type: ignore[method-assign,assignment]
         self._sock = FakeSocket()
         self.group = group_of() if group is None else group
         spec = Listener("web", "127.0.0.1:8080", **({"rules": forward_to(self.group.name)} | listener))
@@ -88,8 +104,7 @@ class Stage:
         self.publish(replace(self.snapshot, target_groups=(self.group,)))
 
     def close(self) -> None:
-        for patch in reversed(self._patches):
-            patch.__exit__(None, None, None)
+        self._patches.close()
         for live in (self.place, *self.live.targets.values()):
             for view in ("row", "head", "column"):
                 if hasattr(live, view):
@@ -125,8 +140,11 @@ class Stage:
         self.loop.run()
 
     def go(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass; an exception in what the coarse clock does is the test's."""
         self.loop.advance(seconds)
+        for record in self._bugs.records:
+            if "coarse clock" in record.getMessage() and record.exc_info and record.exc_info[1]:
+                raise record.exc_info[1]
 
     def _dialled(self, dial: Dial) -> None:
         if self.accepts and dial.waits:

@@ -1,0 +1,619 @@
+"""A request over its tries: where it goes when one fails, what its client gets, what is counted."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Any
+
+import pytest
+
+from balancer.board import layout
+from balancer.data.target import MAX_CONNECTING
+from balancer.model.names import Evidence, State
+from balancer.model.reason import Reason
+from balancer.model.snapshot import Passive, Queue, Retry, UpstreamTimeouts
+from tests.support import http1
+from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, forward_to, group_of, stage
+
+SLACK = 0.2
+PUT_CHUNKED = b"PUT / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n" + http1.chunked(b"body")
+NO_RETRY = Retry(max_retries=0)
+
+
+def warm(set_: Stage) -> None:
+    """Let a connection to the first target be pooled."""
+    set_.ask(GET)
+    set_.answer(OK)
+    set_.upstreams[-1].take()
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer[9:12]) if answer else 0
+
+
+# Connecting
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ECONNREFUSED, Reason.CONNECT_REFUSED),
+        (errno.ECONNRESET, Reason.CONNECT_REFUSED),
+        (errno.EHOSTUNREACH, Reason.CONNECT_UNREACHABLE),
+        (errno.ENETUNREACH, Reason.CONNECT_UNREACHABLE),
+        (errno.EMFILE, Reason.NO_LOCAL_RESOURCES),
+        (errno.EADDRNOTAVAIL, Reason.NO_LOCAL_RESOURCES),
+        (errno.ETIMEDOUT, Reason.CONNECT_TIMEOUT),
+    ],
+)
+def test_a_connect_that_fails_says_why(code: int, reason: Reason) -> None:
+    with stage(group_of(1, retry=NO_RETRY), log=True) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.loop.dials[0].fail(code)
+        set_.loop.run()
+        answer = client.take()
+        assert status_of(answer) == reason.status and f'details="{reason.word}"'.encode() in answer
+        assert set_.failures(reason) == 1
+        assert json.loads(set_.lines[0])["reason"] == reason.word
+        set_.check_quiet()
+
+
+def test_a_connect_that_takes_too_long_is_a_timeout() -> None:
+    with stage(group_of(1, retry=NO_RETRY, timeouts=UpstreamTimeouts(connect=2.0))) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.go(2.0 + SLACK)
+        assert b"connect_timeout" in client.take()
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("request_", [GET, POST, PUT_CHUNKED])
+def test_a_refused_connect_is_tried_elsewhere_whatever_the_method(request_: bytes) -> None:
+    with stage(group_of(3)) as set_:
+        answers = set_.origin = Answers(lambda head, body: OK)
+        set_.accepts = False
+        client = set_.ask(request_)
+        first = set_.loop.dials[0]
+        first.fail()
+        set_.loop.run()
+        second = set_.loop.dials[0]
+        assert second.address != first.address
+        set_.accept(second)
+        set_.loop.run()
+        assert status_of(client.take()) == 200 and len(answers.requests) == 1
+        assert set_.retries(Reason.CONNECT_REFUSED) == 1
+        set_.check_quiet()
+
+
+def test_where_every_target_refuses_the_same_is_tried_again_after_a_moment() -> None:
+    with stage(group_of(1)) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.loop.dials[0].fail()
+        set_.loop.run()
+        assert not set_.loop.dials
+        set_.go(0.2)
+        set_.accept(set_.loop.dials[0])
+        set_.loop.run()
+        set_.answer(OK)
+        assert status_of(client.take()) == 200
+        set_.check_quiet()
+
+
+def test_connects_in_progress_are_bounded_and_the_others_wait_for_one_or_for_a_freed_one() -> None:
+    with stage(group_of(1)) as set_:
+        set_.accepts = False
+        clients = [set_.ask(GET) for _ in range(MAX_CONNECTING + 2)]
+        assert len(set_.loop.dials) == MAX_CONNECTING
+        set_.accept(set_.loop.dials[0])
+        set_.loop.run()
+        assert len(set_.loop.dials) == MAX_CONNECTING  # one more has begun
+        set_.answer(OK)
+        set_.answer(OK)  # the last one took the freed connection
+        assert sum(bool(client.take()) for client in clients) == 2
+        for client in clients:
+            client.feed_reset()
+        set_.go(3.0)
+        set_.check_quiet()
+
+
+def test_who_waits_too_long_for_a_connect_has_a_connect_timeout() -> None:
+    with stage(group_of(1, retry=NO_RETRY, timeouts=UpstreamTimeouts(connect=1.0))) as set_:
+        set_.accepts = False
+        clients = [set_.ask(GET) for _ in range(2 * MAX_CONNECTING + 1)]
+        set_.go(1.0 + SLACK)  # the second thirty-two have their connects, the last waited in vain
+        assert sum(b"connect_timeout" in client.take() for client in clients) == MAX_CONNECTING + 1
+        set_.go(1.0)
+        assert sum(b"connect_timeout" in client.take() for client in clients) == MAX_CONNECTING
+        set_.check_quiet()
+
+
+# The target ends the connection before it answers
+
+
+@pytest.mark.parametrize(
+    ("request_", "retried"), [(GET, True), (PUT_CHUNKED, True), (POST, False), (POST.replace(b"POST", b"PATCH"), False)]
+)
+def test_only_what_may_be_repeated_is_sent_again_after_a_reset(request_: bytes, retried: bool) -> None:
+    with stage(group_of(3)) as set_:
+        client = set_.ask(request_)
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        if not retried:
+            assert b"upstream_reset" in client.take() and len(set_.upstreams) == 1
+            return
+        whole = bytes(set_.upstreams[1].received)
+        assert whole.split(b"\r\n", 1)[0] == request_.split(b"\r\n", 1)[0] and (b"body" in whole) == (
+            b"body" in request_
+        )
+        set_.answer(OK)
+        assert status_of(client.take()) == 200
+        assert set_.retries(Reason.UPSTREAM_RESET) == 1
+        set_.check_quiet()
+
+
+def test_a_body_beyond_the_replay_buffer_is_not_sent_again() -> None:
+    with stage(group_of(3, retry=Retry(replay_buffer=1000))) as set_:
+        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2000\r\n\r\n" + bytes(1500))
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        assert b"upstream_reset" in client.take() and len(set_.upstreams) == 1
+
+
+def test_a_body_is_read_ahead_of_a_connection_only_as_far_as_it_is_kept() -> None:
+    with stage(group_of(1, retry=Retry(replay_buffer=1000))) as set_:
+        set_.accepts = False
+        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5000\r\n\r\n" + bytes(2000))
+        assert not client.is_reading()
+        client.feed(bytes(3000))
+        target = set_.accept(set_.loop.dials[0])
+        set_.loop.run()
+        assert client.is_reading()
+        assert target.received.endswith(bytes(5000))
+
+
+def test_no_second_try_once_a_byte_of_the_answer_is_with_the_client() -> None:
+    with stage(group_of(3)) as set_:
+        client = set_.ask(GET)
+        set_.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        assert client.was_reset and len(set_.upstreams) == 1
+
+
+def test_retries_are_bounded() -> None:
+    with stage(group_of(5, retry=Retry(max_retries=2))) as set_:
+        client = set_.ask(GET)
+        for number in range(3):
+            assert len(set_.upstreams) == number + 1
+            set_.upstreams[-1].feed_eof()
+            set_.loop.run()
+        assert b"upstream_closed" in client.take()
+        assert len({upstream.peer for upstream in set_.upstreams}) == 3
+        set_.check_quiet()
+
+
+def test_the_budget_bounds_what_multiplies_load() -> None:
+    retry = Retry(max_retries=3, on=("timeout",), budget_percent=0, budget_min=1)
+    with stage(group_of(5, retry=retry, timeouts=UpstreamTimeouts(response_header=5.0), passive=None)) as set_:
+        clients = [set_.ask(GET) for _ in range(3)]
+        set_.go(5.0 + SLACK)
+        answered = [client for client in clients if b"response_timeout" in client.take()]
+        assert len(answered) == 2 and set_.retries(Reason.BUDGET) == 2 and set_.retries(Reason.RESPONSE_TIMEOUT) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "tries"),
+    [
+        (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 2),
+        (b"HTTP/1.1 503 No\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n", 1),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 1),
+        (b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n", 2),
+    ],
+)
+def test_a_status_is_tried_elsewhere_where_the_group_wants_it(answer: bytes, tries: int) -> None:
+    with stage(group_of(2, retry=Retry(on=("503",)))) as set_:
+        client = set_.ask(GET)
+        set_.answer(answer)
+        assert len(set_.upstreams) == tries
+        if tries == 2:
+            assert client.take() == b""
+            set_.answer(OK)
+            assert status_of(client.take()) == 200
+        else:
+            assert client.take().startswith(answer[:12])
+        set_.check_quiet()
+
+
+# The race for a pooled connection
+
+
+@pytest.mark.parametrize("end", ["feed_eof", "feed_reset"])
+def test_a_pooled_connection_that_closes_as_it_is_used_is_replaced_by_a_new_one(end: str) -> None:
+    with stage(group_of(1, retry=NO_RETRY)) as set_:
+        warm(set_)
+        client = set_.ask(GET)
+        assert len(set_.upstreams) == 1
+        getattr(set_.upstreams[0], end)()
+        set_.loop.run()
+        assert len(set_.upstreams) == 2
+        set_.answer(OK)
+        assert status_of(client.take()) == 200
+        assert set_.retries(Reason.REUSE_RACE) == 1
+        assert set_.targets[0].streaks is not None and not set_.targets[0].troubled  # nobody's fault
+        set_.check_quiet()
+
+
+def test_the_race_is_lost_once_only() -> None:
+    with stage(group_of(1, retry=NO_RETRY)) as set_:
+        warm(set_)
+        client = set_.ask(GET)
+        for _ in range(2):
+            set_.upstreams[-1].feed_eof()
+            set_.loop.run()
+        assert b"upstream_closed" in client.take() and len(set_.upstreams) == 2
+        set_.check_quiet()
+
+
+def test_a_post_that_loses_the_race_is_answered_with_its_reason() -> None:
+    with stage(group_of(1)) as set_:
+        warm(set_)
+        client = set_.ask(POST)
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        assert b"upstream_closed" in client.take() and len(set_.upstreams) == 1
+
+
+def test_a_post_takes_a_rested_connection_only_if_the_kernel_has_heard_no_end() -> None:
+    for ended in (False, True):
+        with stage(group_of(1)) as set_:
+            warm(set_)
+            set_.go(2.0)
+            set_.upstreams[0].sock.ended = ended
+            set_.ask(POST)
+            assert len(set_.upstreams) == 1 + ended
+
+
+# Rescue
+
+
+def test_what_waits_on_a_target_that_turns_unhealthy_is_moved() -> None:
+    with stage(group_of(2, retry=NO_RETRY)) as set_:
+        clients = [set_.ask(GET) for _ in range(4)]
+        there = [i for i, upstream in enumerate(set_.upstreams) if upstream.peer[0] == "10.0.0.0"]
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        assert all(set_.upstreams[i].lost for i in there)
+        for upstream in list(set_.upstreams):
+            if not upstream.lost:
+                upstream.feed(OK)
+        set_.loop.run()
+        assert [status_of(client.take()) for client in clients] == [200] * 4
+        assert set_.retries(Reason.RESCUE) == len(there) == 2
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("request_", [POST, GET])
+def test_a_request_that_may_not_be_moved_or_has_nowhere_to_go_stays(request_: bytes) -> None:
+    with stage(group_of(1 if request_ is GET else 2)) as set_:
+        client = set_.ask(request_)
+        which = int(set_.upstreams[0].peer[0][-1])
+        set_.state(which, State.UNHEALTHY, Evidence.SOFT)
+        set_.answer(OK, upstream=0)
+        assert status_of(client.take()) == 200
+
+
+def test_an_answer_that_has_begun_is_not_moved() -> None:
+    with stage(group_of(2)) as set_:
+        client = set_.ask(GET)
+        which = int(set_.upstreams[0].peer[0][-1])
+        set_.answer(OK[:-1])
+        set_.state(which, State.UNHEALTHY, Evidence.SOFT)
+        set_.answer(b"k")
+        assert client.take().endswith(b"ok")
+
+
+def test_requests_that_have_no_connection_yet_are_moved_too() -> None:
+    with stage(group_of(2)) as set_:
+        set_.accepts = False
+        clients = [set_.ask(GET) for _ in range(2)]
+        set_.state(0, State.UNHEALTHY, Evidence.HARD)
+        set_.origin = Answers(lambda head, body: OK)
+        for dial in list(set_.loop.dials):
+            if dial.address[0] == "10.0.0.1":
+                set_.accept(dial)
+        set_.loop.run()
+        assert all(status_of(client.take()) == 200 for client in clients)
+
+
+def test_who_waits_for_a_connect_to_a_target_that_is_lost_is_not_forgotten() -> None:
+    with stage(group_of(1)) as set_:
+        set_.accepts = False
+        clients = [set_.ask(GET) for _ in range(MAX_CONNECTING + 3)]
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        set_.go(15.0)
+        assert all(b"connect_timeout" in client.take() for client in clients)
+        set_.check_quiet()
+
+
+# Limits, queue, time
+
+
+def test_a_request_waits_in_its_turn_for_a_place() -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        clients = [set_.ask(GET.replace(b"/", b"/%d" % number, 1)) for number in range(3)]
+        for number, client in enumerate(clients):
+            assert b"GET /%d " % number in set_.upstreams[0].take()
+            set_.answer(OK)
+            assert status_of(client.take()) == 200
+        assert len(set_.upstreams) == 1
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize(
+    ("queue", "reason"), [(Queue(0, 5.0), Reason.QUEUE_FULL), (Queue(8, 1.0), Reason.QUEUE_TIMEOUT)]
+)
+def test_a_queue_is_bounded_in_length_and_time(queue: Queue, reason: Reason) -> None:
+    with stage(group_of(1, max_connections=1, queue=queue)) as set_:
+        set_.ask(GET)
+        waits = set_.ask(GET)
+        set_.go(1.0 + SLACK)
+        answer = waits.take()
+        assert status_of(answer) == 503 and reason.word.encode() in answer and b"Retry-After: 1" in answer
+
+
+def test_a_client_that_leaves_the_queue_takes_no_place() -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        first, second, third = (set_.ask(GET) for _ in range(3))
+        second.feed_reset()
+        set_.answer(OK)
+        set_.answer(OK)
+        assert first.take() and third.take()
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"timeouts": UpstreamTimeouts(response_header=5.0)}, Reason.RESPONSE_TIMEOUT),
+        ({"timeouts": UpstreamTimeouts(request=5.0)}, Reason.REQUEST_TIMEOUT),
+        ({"retry": Retry(per_try=5.0)}, Reason.RESPONSE_TIMEOUT),
+    ],
+)
+def test_a_target_that_does_not_answer_is_given_up(settings: dict[str, Any], reason: Reason) -> None:
+    with stage(group_of(1, **settings)) as set_:
+        client = set_.ask(GET)
+        set_.go(4.9)
+        assert client.take() == b""
+        set_.go(0.1 + SLACK)
+        answer = client.take()
+        assert status_of(answer) == 504 and reason.word.encode() in answer
+        assert set_.upstreams[0].lost
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 12])
+def test_a_request_whose_two_limits_end_together_ends_once(count: int) -> None:
+    """`request` and `response_header` of one length end in the same look at the clock, in any order."""
+    with stage(group_of(1, timeouts=UpstreamTimeouts(request=5.0, response_header=5.0))) as set_:
+        clients = [set_.ask(GET) for _ in range(count)]
+        set_.go(5.0 + SLACK)
+        assert all(status_of(client.take()) == 504 for client in clients)
+        assert set_.finished() == count
+        set_.check_quiet()
+
+
+def test_the_limit_of_a_request_does_not_outlive_it() -> None:
+    """Also where a reload takes the limit away between its first try and its second."""
+    with stage(group_of(2, timeouts=UpstreamTimeouts(request=5.0))) as set_:
+        client = set_.ask(GET)
+        set_.republish(timeouts=UpstreamTimeouts())
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        set_.answer(OK)
+        assert status_of(client.take()) == 200
+        set_.go(10.0)
+        assert client.take() == b"" and set_.finished() == 1
+        set_.check_quiet()
+
+
+def test_a_1xx_gives_the_target_its_time_anew() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(response_header=5.0))) as set_:
+        client = set_.ask(GET)
+        set_.go(4.0)
+        set_.answer(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n")
+        set_.go(4.0)
+        set_.answer(OK)
+        assert client.take().startswith(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n")
+
+
+def test_an_answer_that_stalls_is_aborted_but_not_where_the_client_does_not_read() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(response_idle=5.0))) as set_:
+        client = set_.ask(GET)
+        set_.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        client.stall()
+        set_.answer(bytes(200_000))
+        set_.go(20.0)
+        assert not client.is_closing()
+        client.drain()
+        set_.go(5.0 + SLACK)
+        assert client.was_reset and set_.failures(Reason.RESPONSE_IDLE_TIMEOUT) == 1
+        set_.check_quiet()
+
+
+def test_a_target_that_does_not_take_the_body_is_given_up() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0))) as set_:
+        client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 500000\r\n\r\n")
+        set_.upstreams[0].stall()
+        client.feed(bytes(200_000))
+        set_.go(5.0 + SLACK)
+        assert b"upstream_write_timeout" in client.take()
+        set_.check_quiet()
+
+
+# Responses and what they do to the connections
+
+
+@pytest.mark.parametrize(
+    ("response", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + http1.chunked(b"ok"), b"ok"),
+        (b"HTTP/1.1 200 OK\r\n\r\nok", b"ok"),
+    ],
+)
+@pytest.mark.parametrize("minor", [0, 1])
+def test_a_body_of_unknown_length_is_framed_for_the_clients_version(response: bytes, body: bytes, minor: int) -> None:
+    with stage() as set_:
+        client = set_.ask(b"GET / HTTP/1.%d\r\nHost: a\r\nConnection: keep-alive\r\n\r\n" % minor)
+        set_.answer(response)
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        head, _, rest = client.take().partition(b"\r\n\r\n")
+        if minor:
+            assert b"Transfer-Encoding: chunked" in head and rest == http1.chunked(body)
+        else:
+            assert b"Transfer-Encoding" not in head and rest == body and client.lost
+
+
+def test_an_answer_before_the_request_is_complete_is_passed_on_and_ends_both_connections() -> None:
+    with stage() as set_:
+        client = set_.ask(POST[:-2])
+        set_.answer(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        answer = client.take()
+        assert status_of(answer) == 413 and b"Connection: close" in answer and answer.endswith(b"no")
+        assert set_.upstreams[0].lost and client.saw_eof
+        set_.check_quiet()
+
+
+def test_both_directions_flow_at_once() -> None:
+    with stage() as set_:
+        client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+        set_.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.take()
+        set_.upstreams[0].take()
+        for number in range(5):
+            piece = b"3\r\n%03d\r\n" % number
+            client.feed(piece)
+            assert set_.upstreams[0].take() == piece
+            set_.answer(piece)
+            assert client.take() == piece
+        client.feed(b"0\r\n\r\n")
+        assert set_.upstreams[0].take() == b"0\r\n\r\n"
+        set_.answer(b"0\r\n\r\n")
+        assert client.take() == b"0\r\n\r\n"
+        set_.check_quiet()
+
+
+def test_sixteen_interim_answers_are_relayed_and_no_more() -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    for count, status in ((16, 200), (17, 502)):
+        with stage() as set_:
+            client = set_.ask(GET)
+            set_.answer(hint * count + OK)
+            answer = client.take()
+            assert answer.count(hint) == 16 and status_of(answer[16 * len(hint) :]) == status
+
+
+def test_an_old_client_gets_no_interim_answer() -> None:
+    with stage() as set_:
+        client = set_.ask(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        set_.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK)
+        assert status_of(client.take()) == 200
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"garbage\r\n\r\n", Reason.BAD_RESPONSE),
+        (b"garbage", Reason.BAD_RESPONSE),
+        (b"HTTP/1.1 200 OK\nX: y\n\n", Reason.BAD_RESPONSE),
+        (b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", Reason.UPGRADE_FAILED),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 70_000, Reason.RESPONSE_HEADER_TOO_LARGE),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 201 + b"\r\n", Reason.RESPONSE_HEADER_TOO_LARGE),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", Reason.RESPONSE_TRUNCATED),
+    ],
+)
+def test_a_response_against_the_rules_is_never_passed_on(answer: bytes, reason: Reason) -> None:
+    with stage(group_of(1)) as set_:
+        client = set_.ask(GET)
+        set_.answer(answer)
+        assert set_.failures(reason) == 1
+        assert set_.upstreams[0].lost
+        if reason is Reason.RESPONSE_TRUNCATED:
+            assert client.was_reset
+        else:
+            assert status_of(client.take()) == 502
+        set_.check_quiet()
+
+
+def test_bytes_after_a_response_reach_nobody() -> None:
+    with stage() as set_:
+        client = set_.ask(GET)
+        set_.answer(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        assert client.take().endswith(b"\r\n\r\nok")
+        assert set_.upstreams[0].lost and set_.failures(Reason.UNSOLICITED_RESPONSE) == 1
+        client.feed(GET)
+        set_.loop.run()
+        set_.answer(OK)
+        assert client.take().endswith(b"\r\n\r\nok")
+
+
+def test_bytes_on_a_resting_connection_reach_nobody() -> None:
+    with stage() as set_:
+        warm(set_)
+        set_.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        assert set_.upstreams[0].lost and not set_.targets[0].idle
+        assert set_.failures(Reason.UNSOLICITED_RESPONSE) == 1
+
+
+# Ejection, and what is left when there is nobody
+
+
+def test_a_streak_of_failures_ejects_a_target_here_and_tells_control() -> None:
+    passive = Passive(consecutive_gateway_failures=3, base_ejection=30.0, max_ejected_percent=50)
+    with stage(group_of(2, passive=passive, retry=NO_RETRY)) as set_:
+        set_.origin = Answers(lambda head, body: b"HTTP/1.1 502 No\r\nContent-Length: 0\r\n\r\n")
+        for _ in range(6):
+            set_.ask(GET)
+        (said,) = set_.said
+        assert (said["is"], said["group"], said["kind"]) == ("eject", "demo", "gateway")
+        assert sum(target.state is State.EJECTED for target in set_.targets) == 1  # never the last
+        set_.go(31.0)
+        assert all(target.state is not State.EJECTED for target in set_.targets)
+
+
+@pytest.mark.parametrize(
+    ("count", "states", "reason"),
+    [
+        (0, (), Reason.NO_TARGETS),
+        (1, (State.DRAINING,), Reason.NO_HEALTHY_TARGET),
+        (1, (State.DISABLED,), Reason.NO_HEALTHY_TARGET),
+    ],
+)
+def test_where_nobody_can_serve_the_answer_says_why(count: int, states: tuple[State, ...], reason: Reason) -> None:
+    with stage(group_of(count)) as set_:
+        for index, state in enumerate(states):
+            set_.state(index, state)
+        answer = set_.ask(GET).take()
+        assert status_of(answer) == 503 and reason.word.encode() in answer
+        assert set_.failures(reason) == 1 and set_.cell("hits|web|demo|", 4 + layout.HITS_BALANCER) == 1
+
+
+def test_a_rule_that_names_a_group_that_vanished_is_a_configuration_error() -> None:
+    with stage(rules=forward_to("gone")) as set_:
+        assert b"config_error" in set_.ask(GET).take()
+
+
+def test_a_fault_of_ours_is_answered_logged_and_counted_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage() as set_:
+        client = set_.ask(GET)
+        monkeypatch.setattr(type(exchange_of(client)), "whole_response", lambda *_: 1 / 0)
+        set_.answer(OK)
+        answer = client.take()
+        assert status_of(answer) == 500 and b"internal_error" in answer and b"ZeroDivision" not in answer
+        request_id = exchange_of(client).request_id
+        assert f"internal error request_id={request_id}" in caplog.text and "ZeroDivisionError" in caplog.text
+        set_.check_quiet()

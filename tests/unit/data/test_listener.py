@@ -1,0 +1,139 @@
+"""A listener in one worker: whom it believes, how many it takes, what it counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from balancer.board import layout
+from balancer.model.reason import REASON_CODES, Reason
+from balancer.model.snapshot import FixedResponse, Forward, Limits, Match, Rule
+from tests.support import http1
+from tests.unit.data.stage import GET, OK, POST, Answers, group_of, stage
+
+
+def sent(peer: str, fields: bytes = b"", **listener: Any) -> http1.Head:
+    """Return the head that a target gets of a request from `peer`."""
+    with stage(**listener) as set_:
+        answers = set_.origin = Answers(lambda head, body: OK)
+        client = set_.client(peer)
+        client.feed(GET.replace(b"Host", fields + b"Host"))
+        set_.loop.run()
+        return answers.requests[0][0]
+
+
+@pytest.mark.parametrize("peer", ["203.0.113.9", "2001:db8::1"])
+def test_a_target_is_told_who_asks_and_how(peer: str) -> None:
+    head = sent(peer, b"X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\n")
+    assert head.get("x-forwarded-for") == head.get("x-real-ip") == peer.encode()
+    assert head.get("x-forwarded-proto") == b"http" and head.get("x-forwarded-port") == b"8080"
+    assert head.get("x-forwarded-host") == b"a.test" and head.get("forwarded") is None
+
+
+@pytest.mark.parametrize(
+    ("chain", "sent_on", "client"),
+    [
+        (b"", b"10.0.0.9", b"10.0.0.9"),
+        (b"1.1.1.1", b"1.1.1.1, 10.0.0.9", b"1.1.1.1"),
+        (b"6.6.6.6, 1.1.1.1, 10.0.0.1", b"6.6.6.6, 1.1.1.1, 10.0.0.1, 10.0.0.9", b"1.1.1.1"),
+        (b"10.0.0.2, 10.0.0.1", b"10.0.0.2, 10.0.0.1, 10.0.0.9", b"10.0.0.2"),
+        (b"unknown, 10.0.0.1", b"unknown, 10.0.0.1, 10.0.0.9", b"unknown"),
+    ],
+)
+def test_the_client_behind_trusted_proxies_is_the_rightmost_that_is_none(
+    chain: bytes, sent_on: bytes, client: bytes
+) -> None:
+    fields = b"X-Forwarded-For: " + chain + b"\r\n" if chain else b""
+    head = sent("10.0.0.9", fields, trusted_proxies=("10.0.0.0/8",))
+    assert head.get("x-forwarded-for") == sent_on and head.get("x-real-ip") == client
+
+
+def test_what_a_trusted_proxy_says_of_the_outside_stays() -> None:
+    fields = b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: outer\r\nX-Forwarded-Port: 443\r\nX-Real-IP: 6.6.6.6\r\n"
+    head = sent("::ffff:10.0.0.9", fields, trusted_proxies=("10.0.0.0/8",))
+    assert [head.get(f"x-forwarded-{name}") for name in ("proto", "host", "port")] == [b"https", b"outer", b"443"]
+    assert head.get("x-real-ip") == b"::ffff:10.0.0.9"
+
+
+@pytest.mark.parametrize("peers", [("203.0.113.9",) * 2, ("2001:db8::1", "2001:db8::2")])
+def test_one_client_may_have_as_many_connections_as_it_may(peers: tuple[str, str]) -> None:
+    with stage(limits=Limits(connections_per_client=1)) as set_:
+        first, second, other = set_.client(peers[0]), set_.client(peers[1]), set_.client("198.51.100.1")
+        answer = second.take()
+        assert answer.startswith(b"HTTP/1.1 429") and b"ip_connection_limit" in answer and second.saw_eof
+        assert first.take() == other.take() == b""
+        first.feed_reset()
+        second.feed_reset()
+        set_.loop.run()
+        assert set_.client(peers[0]).take() == b""
+
+
+def test_a_listener_that_is_full_accepts_no_more_until_there_is_room() -> None:
+    with stage(limits=Limits(connections=3)) as set_:
+        clients = [set_.client() for _ in range(3)]
+        assert set_.loop.servers[-1].closed
+        assert set_.cell("reasons|", REASON_CODES[Reason.CONNECTION_LIMIT]) == 1
+        clients[0].feed_reset()
+        set_.go(0.2)
+        assert not set_.loop.servers[-1].closed and len(set_.loop.servers) == 2
+
+
+def test_the_gauges_and_counters_of_a_listener_are_on_the_board() -> None:
+    with stage() as set_:
+        clients = [set_.ask(GET) for _ in range(3)]
+        clients[0].feed_reset()
+        set_.go(0.2)
+        assert [set_.cell("listener|web", offset) for offset in range(3)] == [2, 2, 3]
+        assert set_.place.head[layout.ROW_ACTIVE] == 2 and set_.place.head[layout.ROW_CONNECTIONS] == 2
+
+
+def test_every_request_is_counted_where_it_went_with_its_bytes() -> None:
+    with stage() as set_:
+        for answer in (
+            OK,
+            OK.replace(b"200", b"404"),
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        ):
+            set_.ask(POST)
+            set_.answer(answer)
+        set_.ask(b"broken\r\n\r\n")
+        hits = [set_.cell("hits|web|demo|t0", offset) for offset in range(layout.HITS_BLOCK)]
+        assert hits == [0, 2, 0, 1, 0, 0, 0, 0, 0, 0]
+        assert set_.cell("hits|web||", 3 + layout.HITS_BALANCER) == 1
+        assert set_.cell("flow|web|demo", layout.FLOW_BYTES_IN) == 12
+        assert set_.cell("flow|web|demo", layout.FLOW_BYTES_OUT) == 5
+
+
+def test_requests_are_shared_among_groups_by_weight_and_past_one_that_cannot_serve() -> None:
+    rules = (Rule("r", Match(), Forward((("demo", 3), ("empty", 1)))),)
+    with stage(rules=rules) as set_:
+        set_.publish(replace(set_.snapshot, target_groups=(set_.group, group_of(0, "empty"))))
+        set_.origin = Answers(lambda head, body: OK)
+        for _ in range(8):
+            assert set_.ask(GET).take().startswith(b"HTTP/1.1 200")
+        set_.publish(replace(set_.snapshot, target_groups=(set_.group, group_of(1, "empty"))))
+        for _ in range(8):
+            set_.ask(GET)
+        assert set_.cell("hits|web|demo|t0", 1) == 8 + 6 and set_.cell("hits|web|empty|t0", 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"OPTIONS * HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", b"204"),
+        (b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n", b"404"),
+        (b"POST /get HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", b"405"),
+        (b"HEAD /get HTTP/1.1\r\nHost: a\r\n\r\n", b"200"),
+        (b"TRACE /get HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
+    ],
+)
+def test_what_no_target_is_asked_is_answered_here(request_: bytes, status: bytes) -> None:
+    with stage(rules=(Rule("r", Match(paths=("=/get",), methods=("GET",)), FixedResponse(200, "x")),)) as set_:
+        answer = set_.ask(request_).take()
+        assert answer[9:12] == status
+        if status in (b"204", b"405"):
+            assert b"\r\nAllow: " in answer
+        if request_.startswith(b"HEAD"):
+            assert answer.endswith(b"\r\n\r\n")

@@ -1,0 +1,147 @@
+"""What a worker serves by, from one snapshot to the next: built beside what runs, put in place between two events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from balancer.board import layout
+from balancer.data.deadlines import PERIOD
+from balancer.model.names import State
+from balancer.model.reason import Reason
+from balancer.model.snapshot import Match, Queue, Rule
+from tests.support import http1
+from tests.unit.data.stage import GET, OK, Answers, Stage, forward_to, group_of, stage
+
+
+def ok(head: http1.Head, body: bytes) -> bytes:
+    return OK
+
+
+def served(set_: Stage) -> bool:
+    set_.origin = Answers(ok)
+    for upstream in set_.upstreams:
+        upstream.on_write = set_.origin
+    return set_.ask(GET).take().startswith(b"HTTP/1.1 200")
+
+
+def test_what_cannot_be_built_changes_nothing() -> None:
+    with stage() as set_:
+        broken = replace(set_.snapshot, listeners=(replace(set_.snapshot.listeners[0], name="other"),))
+        with pytest.raises(ValueError, match="no socket for listener 'other'"):
+            set_.live.build(broken, {})
+        bad_rule = Rule("r", Match(paths=("~(",)), set_.snapshot.listeners[0].rules[0].action)
+        broken = replace(set_.snapshot, listeners=(replace(set_.snapshot.listeners[0], rules=(bad_rule,)),))
+        with pytest.raises(ValueError, match="."):
+            set_.live.build(broken, cast(Any, {"web": None}))
+        set_.live.swap()  # there is nothing to put in place
+        assert served(set_)
+
+
+def test_what_was_built_may_be_withdrawn() -> None:
+    with stage() as set_:
+        set_.live.build(replace(set_.snapshot, listeners=()), {})
+        set_.live.withdraw()
+        set_.live.swap()
+        assert served(set_) and "web" in set_.live.listeners
+
+
+def test_a_group_that_did_not_change_is_the_same_with_its_place_in_the_cycle() -> None:
+    with stage(group_of(3)) as set_:
+        assert served(set_)
+        group, targets = set_.live.groups["demo"], set_.targets
+        listener = replace(set_.snapshot.listeners[0], rules=(*forward_to("demo"), *forward_to("demo")))
+        set_.publish(replace(set_.snapshot, listeners=(listener,)))
+        assert set_.live.groups["demo"] is group and set_.targets == targets
+        assert served(set_)
+
+
+def test_who_waits_in_a_queue_waits_on_when_the_group_changes() -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        first, second = set_.ask(GET), set_.ask(GET)
+        set_.republish(max_connections=1, queue=Queue(1, 60.0))
+        third = set_.ask(GET)
+        assert b"queue_full" in third.take()  # the queue is the same one
+        for client in (first, second):
+            set_.answer(OK)
+            assert client.take().endswith(b"ok")
+        set_.check_quiet()
+
+
+def test_who_waits_is_served_by_the_targets_of_the_new_group() -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        set_.ask(GET)
+        second = set_.ask(GET)
+        set_.origin = Answers(ok)
+        set_.republish(targets=group_of(2).targets)
+        assert second.take().endswith(b"ok")
+
+
+def test_who_waits_for_a_group_that_goes_is_told() -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        first, second = set_.ask(GET), set_.ask(GET)
+        listener = replace(set_.snapshot.listeners[0], rules=())
+        set_.live.build(replace(set_.snapshot, target_groups=(), listeners=(listener,)), cast(Any, {"web": set_._sock}))
+        set_.live.swap()
+        set_.loop.run()
+        assert b"target_removed" in second.take()
+        set_.answer(OK)
+        assert first.take().endswith(b"ok")
+        assert set_.listener.active == 0
+
+
+def test_an_ejection_of_ones_own_ends_with_its_time_or_by_veto() -> None:
+    for veto in (False, True):
+        with stage(group_of(2)) as set_:
+            target = set_.targets[0]
+            for _ in range(3):
+                set_.live.groups["demo"].failed(target, "connect")
+            set_.loop.run()
+            assert target.state is State.EJECTED
+            if veto:
+                set_.live.veto("demo", "t0")
+            else:
+                set_.go(30.0 + 2 * PERIOD)
+            assert target.state is State.UNKNOWN
+
+
+def test_a_state_of_control_outranks_an_ejection_of_ones_own() -> None:
+    with stage(group_of(2)) as set_:
+        for _ in range(3):
+            set_.live.groups["demo"].failed(set_.targets[0], "connect")
+        set_.state(0, State.DRAINING)
+        assert set_.targets[0].state is State.DRAINING
+        set_.state(0, State.HEALTHY)
+        assert set_.targets[0].state is State.HEALTHY
+
+
+def test_a_board_that_a_lost_writer_left_half_written_stops_nobody() -> None:
+    with stage(group_of(2)) as set_:
+        set_.board.cells[layout.GENERATION] |= 1
+        set_.live.states()
+        assert served(set_)
+
+
+def test_the_clock_goes_on_after_a_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage() as set_:
+        client = set_.client()
+        with monkeypatch.context() as patched:
+            patched.setattr(type(set_.place), "show", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                set_.go(1.0)
+        assert "internal error in the coarse clock" in caplog.text
+        set_._bugs.records.clear()
+        set_.go(15.0)
+        assert client.lost  # its time for a first byte was over
+
+
+def test_every_failure_of_a_group_has_its_place_on_the_board() -> None:
+    with stage() as set_:
+        for reason in Reason:
+            set_.live.groups["demo"].count_failure(reason)
+            set_.live.groups["demo"].count_retry(reason)
+            assert set_.failures(reason) == set_.retries(reason) == 1

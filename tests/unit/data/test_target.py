@@ -1,0 +1,213 @@
+"""A target in one worker: its pool, what it learns about it, and its work in hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from balancer.board import layout
+from balancer.data.http.upstream import UpstreamProtocol
+from balancer.data.target import MAX_IDLE, MAX_REQUESTS, SHORTEST_IDLE
+from balancer.model.names import PolicyName, State
+from balancer.model.snapshot import UpstreamTimeouts
+from tests.support import http1
+from tests.support.transports import FakeTransport
+from tests.unit.data.stage import GET, OK, Answers, Stage, group_of, stage
+
+SLACK = 0.2
+
+
+def ok(head: http1.Head, body: bytes) -> bytes:
+    return OK
+
+
+def busy(set_: Stage, count: int) -> list[FakeTransport]:
+    """Return clients whose requests are under way, each on a connection of its own."""
+    return [set_.ask(GET) for _ in range(count)]
+
+
+def answered(set_: Stage, count: int) -> None:
+    """Let so many connections be made, used and rest."""
+    busy(set_, count)
+    for number in range(count):
+        set_.answer(OK, upstream=number)
+
+
+def protocol(transport: FakeTransport) -> UpstreamProtocol:
+    assert isinstance(transport.protocol, UpstreamProtocol)
+    return transport.protocol
+
+
+# The pool
+
+
+def test_the_connection_that_was_used_last_goes_first() -> None:
+    with stage() as set_:
+        busy(set_, 3)
+        for number in (1, 0, 2):
+            set_.answer(OK, upstream=number)
+        for upstream in set_.upstreams:
+            upstream.take()
+        set_.ask(GET)
+        assert [bool(upstream.received) for upstream in set_.upstreams] == [False, False, True]
+
+
+def test_no_more_connections_rest_than_may() -> None:
+    with stage(group_of(1, max_connections=0)) as set_:
+        answered(set_, MAX_IDLE + 5)
+        assert len(set_.targets[0].idle) == MAX_IDLE
+        assert sum(upstream.lost for upstream in set_.upstreams) == 5
+
+
+def test_a_connection_rests_as_long_as_upstream_idle() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(upstream_idle=4.0))) as set_:
+        answered(set_, 1)
+        set_.go(3.9)
+        assert set_.targets[0].idle
+        set_.go(0.1 + SLACK)
+        assert not set_.targets[0].idle and set_.upstreams[0].lost
+
+
+@pytest.mark.parametrize(("timeout", "rests"), [(3, 2.0), (1, 0.5), (100, 4.0)])
+def test_a_target_that_says_how_long_it_keeps_a_connection_is_believed(timeout: int, rests: float) -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(upstream_idle=4.0))) as set_:
+        set_.ask(GET)
+        set_.answer(OK.replace(b"\r\n\r\n", b"\r\nKeep-Alive: timeout=%d\r\n\r\n" % timeout))
+        set_.go(rests - 0.1)
+        assert set_.targets[0].idle
+        set_.go(0.1 + SLACK)
+        assert not set_.targets[0].idle
+
+
+def test_a_target_that_closes_early_teaches_its_limit_which_grows_back() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(upstream_idle=4.0))) as set_:
+        answered(set_, 1)
+        set_.go(2.0)
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        target = set_.targets[0]
+        assert target.idle_limit == pytest.approx(1.5, abs=0.1) and not target.idle
+        answered(set_, 2)
+        set_.go(1.5 + SLACK)
+        assert not target.idle
+        set_.go(60.0)
+        assert 1.55 < target.idle_limit < 1.75
+        set_.go(900.0)
+        assert target.idle_limit > 4.0
+
+
+def test_what_is_learned_has_a_floor() -> None:
+    with stage() as set_:
+        answered(set_, 1)
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        assert set_.targets[0].idle_limit == SHORTEST_IDLE
+
+
+def test_a_connection_is_retired_by_age_and_by_the_number_of_its_requests() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(upstream_idle=1000.0))) as set_:
+        set_.origin = Answers(ok)
+        client = set_.ask(GET)
+        assert len(set_.targets[0].idle) == 1
+        protocol(set_.upstreams[0]).requests = MAX_REQUESTS - 1
+        client.feed(GET)
+        set_.loop.run()
+        assert set_.upstreams[0].lost
+        client.feed(GET)
+        set_.go(661.0)  # ten minutes, a tenth more at most
+        client = set_.ask(GET)
+        assert set_.upstreams[1].lost and client.take().startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("state", [State.DRAINING, State.DISABLED, State.EJECTED, State.UNHEALTHY])
+def test_a_target_out_of_rotation_keeps_no_resting_connections(state: State) -> None:
+    with stage(group_of(2)) as set_:
+        answered(set_, 2)
+        set_.state(0, state)
+        assert not set_.targets[0].idle and set_.targets[1].idle
+
+
+def test_a_response_that_ends_its_connection_leaves_none() -> None:
+    with stage() as set_:
+        client = set_.ask(GET)
+        set_.answer(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert client.take().endswith(b"ok") and not client.is_closing()
+        assert not set_.targets[0].idle and set_.upstreams[0].lost
+
+
+# Reload
+
+
+def test_an_unchanged_target_keeps_its_connections_and_its_work() -> None:
+    with stage(group_of(2)) as set_:
+        answered(set_, 2)
+        busy_client = set_.ask(GET)
+        before = set_.targets
+        set_.republish(drain_timeout=5.0)
+        assert set_.targets == before and sum(len(target.idle) for target in before) == 1
+        set_.answer(OK, upstream=0)
+        set_.answer(OK, upstream=1)
+        assert busy_client.take().endswith(b"ok")
+        set_.check_quiet()
+
+
+def test_a_target_that_leaves_ends_its_work_before_it_goes() -> None:
+    with stage(group_of(2, drain_timeout=30.0)) as set_:
+        clients = busy(set_, 2)
+        left = set_.group.targets[:1]
+        set_.republish(targets=left)
+        set_.answer(OK, upstream=0)
+        set_.answer(OK, upstream=1)
+        assert all(client.take().endswith(b"ok") for client in clients)
+        set_.check_quiet()
+
+
+def test_work_on_a_target_that_leaves_does_not_blur_the_count_of_the_next_of_its_name() -> None:
+    """A container that comes back under another address has the place of the one before."""
+    with stage(group_of(1)) as set_:
+        cell = ("target|demo|t0", layout.TARGET_ACTIVE)
+        busy(set_, 3)
+        (old,) = set_.targets
+        moved = set_.group.targets[0].__class__("t0", "10.9.9.9:8000", "10.9.9.9", 8000, 1, "zone-0")
+        set_.republish(targets=(moved,))
+        assert set_.cell(*cell) == 0 and old.active == 3
+        busy(set_, 2)
+        set_.answer(OK, upstream=0)
+        assert set_.cell(*cell) == 2 and old.active == 2
+        for number in range(1, 5):
+            set_.answer(OK, upstream=number)
+        assert set_.cell(*cell) == 0 and old.active == 0
+        set_.check_quiet()
+
+
+# Picking, as the worker does it
+
+
+def test_least_conn_sends_to_who_has_least_to_do() -> None:
+    with stage(group_of(3, policy=PolicyName.LEAST_CONN)) as set_:
+        busy(set_, 3)
+        assert [target.active for target in set_.targets] == [1, 1, 1]
+        which = int(set_.upstreams[1].peer[0][-1])
+        set_.answer(OK, upstream=1)
+        set_.ask(GET)
+        assert [target.active for target in set_.targets] == [1, 1, 1]
+        assert len(set_.upstreams[1].received.split(b"GET")) == 3 and set_.targets[which].active == 1
+
+
+def test_control_is_asked_to_resolve_a_name_anew_at_most_once_a_second() -> None:
+    with stage(group_of(1)) as set_:
+        set_.accepts = False
+        set_.ask(GET)
+        for _ in range(3):
+            set_.loop.dials[0].fail()
+            set_.loop.run()
+            set_.go(0.3)
+        said = [message for message in set_.said if message["is"] == "unreachable"]
+        assert said == [{"is": "unreachable", "group": "demo", "target": "t0"}]
+
+
+def test_the_gauges_of_a_target_are_on_the_board() -> None:
+    with stage() as set_:
+        busy(set_, 3)
+        set_.answer(OK, upstream=0)
+        set_.go(SLACK)
+        assert [set_.cell("target|demo|t0", offset) for offset in range(3)] == [2, 3, 1]
