@@ -13,6 +13,7 @@ from tests.support import http1
 from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, Answers, stage, whole_request
 
+HALF = settings(max_examples=settings().max_examples // 2)  # each example is a worker from its start to its end
 Seen = list[tuple[tuple[bytes, ...], http1.Headers, bytes]]
 
 
@@ -45,6 +46,7 @@ def send(parts: list[bytes]) -> tuple[Seen, bytes]:
         return seen(answers), client.take()
 
 
+@HALF
 @given(st.lists(requests(), min_size=1, max_size=3), CUTS)
 def test_any_cut_of_requests_gives_the_same_requests_and_answers_in_order(made: list[bytes], cuts: list[int]) -> None:
     # The first comes again and again: read in full, then remembered, then remembered beside others.
@@ -109,6 +111,7 @@ def receive(parts: list[bytes]) -> list[tuple[bytes, http1.Headers, bytes]]:
         return answers_to(got)
 
 
+@HALF
 @given(responses(), CUTS)
 def test_any_cut_of_a_response_gives_the_same_response_and_keeps_the_connection(made: bytes, cuts: list[int]) -> None:
     expected = receive([made])
@@ -134,6 +137,7 @@ def strict(transport: FakeTransport) -> bool:
     return True
 
 
+@HALF
 @given(mutated(requests()), CUTS)
 def test_a_damaged_request_is_refused_with_a_word_or_passed_on_in_one_form(made: bytes, cuts: list[int]) -> None:
     with stage() as set_:
@@ -160,6 +164,7 @@ def test_a_damaged_request_is_refused_with_a_word_or_passed_on_in_one_form(made:
         assert set_.finished() == set_.place.count
 
 
+@HALF
 @given(mutated(responses()), CUTS, st.booleans())
 def test_a_damaged_response_ends_in_a_whole_answer_or_in_a_broken_connection(
     made: bytes, cuts: list[int], ends: bool
@@ -211,7 +216,7 @@ def play(made: list[bytes], *, remember: bool) -> list[tuple[bytes, list[bytes],
     return sent
 
 
-@settings(max_examples=100)
+@HALF
 @given(st.lists(st.one_of(heads(), mutated(heads())), min_size=1, max_size=3))
 def test_memory_on_and_off_send_the_same_bytes_both_ways(made: list[bytes]) -> None:
     assert play(made * 3, remember=True) == play(made * 3, remember=False)

@@ -3,6 +3,7 @@
     /healthz           200, or 503 for as often as /fail?health=N says; never counted
     /count             {"total", "posts", "bytes_in", "bytes_out", "open", "active"}; never counted
     /slow?ms=300       the usual answer, later
+    /begun             200 and half of a body, whose other half never comes
     /missing           404
     Upgrade: websocket 101, then every byte comes back
     anything else      200 with `name` as body; X-Backend, X-Zone, and X-Echo-Id with the request's X-Test-Id
@@ -49,6 +50,7 @@ class Served:
             % (len(self.body), self.body, zone.encode())
         )
         self.ok = self.head % b"200 OK"
+        self.begun = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Backend: %b\r\n\r\nbegun" % self.body
 
     def counts(self) -> bytes:
         """Return the counts as JSON."""
@@ -138,6 +140,9 @@ class Connection(asyncio.Protocol):
                 self.busy = True
                 served.active += 1
                 asyncio.get_running_loop().call_later(int(query.rpartition(b"=")[2]) / 1000, self.late, head)
+            elif path == b"/begun":
+                self.busy = True
+                self.transport.write(served.begun)
             elif key := KEY.search(head):
                 self.switch(key[1])
             else:

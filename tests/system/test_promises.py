@@ -164,8 +164,9 @@ def test_a_target_that_is_drained_first_can_be_killed_and_costs_nothing(scene: S
 # A target is lost
 
 
-def test_a_killed_target_costs_only_the_posts_inside_it(scene: Scene) -> None:
+def test_a_killed_target_costs_only_the_posts_inside_it_and_bodies_that_had_begun(scene: Scene) -> None:
     scene.play(*ONE_A_ZONE)
+    begun = begun_on("c1", scene)
     loop = scene.load(3.5, path="/slow?ms=50")
     running_for(loop, 1.5)
     inside = scene.targets["c1"].counts()["active"]
@@ -181,6 +182,19 @@ def test_a_killed_target_costs_only_the_posts_inside_it(scene: Scene) -> None:
     assert all(one.sent <= killed + 0.25 for one in posts), report
     assert len(posts) <= 2 * inside + 5, report
     assert noticed <= noticed_when_refused() + SLACK
+    assert begun.read_to_end() == b"begun", "the client sees that something is missing"
+    assert scene.grown("failures_total", reason="response_truncated") == 1
+    begun.close()
+
+
+def begun_on(target: str, scene: Scene) -> RawClient:
+    """Return a client that has half of a body of that target."""
+    while True:
+        client = RawClient(scene.balancer.address(), timeout=15)
+        client.send(request("GET", "/begun"))
+        if client.recv_head().get("x-backend") == target.encode():
+            return client
+        client.close()
 
 
 def test_a_frozen_target_costs_no_get_and_of_the_posts_only_those_it_was_given(scene: Scene) -> None:

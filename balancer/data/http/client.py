@@ -112,9 +112,6 @@ class ClientProtocol(asyncio.Protocol):
         self.shown = f'{listener.shown}"client":"{peer}",'
         self.exchange = Exchange(self, listener.place)
         self.deadline = time.monotonic() + (listener.spec.timeouts.first_byte or NEVER)
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            connect.tune(sock, connect.UNACKNOWLEDGED_CLIENT)
         self._most = listener.spec.limits.keep_alive_requests or 1 << 62
         if not listener.joined(self):
             self._refuse(Reason.IP_CONNECTION_LIMIT, f"limits.connections_per_client from {peer}", None)

@@ -9,7 +9,7 @@ from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, FixedResponse, Limits, Match, Redirect, Rule
 from tests.support import http1
 from tests.support.transports import FakeTransport
-from tests.unit.data.stage import GET, OK, POST, Answers, Stage, stage
+from tests.unit.data.stage import GET, OK, POST, Answers, Stage, forward_to, stage
 
 FIXED = (Rule("fixed", Match(), FixedResponse(200, "x")),)
 CLOSE = b"GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n"
@@ -72,7 +72,7 @@ def test_too_many_waiting_requests_stop_the_reading_and_nothing_else() -> None:
 @pytest.mark.parametrize("rules", [None, FIXED])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_a_client_that_has_said_all_gets_all_its_answers(rules: tuple[Rule, ...] | None, count: int) -> None:
-    with stage(**({"rules": rules} if rules else {})) as set_:
+    with stage(rules=rules or forward_to("demo")) as set_:
         set_.origin = Answers(ok)
         client = set_.client()
         client.feed(GET * count)
@@ -88,7 +88,7 @@ def test_a_half_closed_client_is_given_up_after_a_while() -> None:
         client = set_.ask(GET)
         client.feed_eof()
         set_.go(4.9)
-        assert not client.lost
+        assert not client.is_closing()
         set_.go(0.1 + SLACK)
         assert client.lost
         assert set_.failures(Reason.CLIENT_CLOSED) == 1
@@ -132,7 +132,7 @@ def test_a_client_that_says_nothing_is_closed_without_a_word() -> None:
     with stage(timeouts=ClientTimeouts(first_byte=10.0), log=True) as set_:
         client = set_.client()
         set_.go(9.9)
-        assert not client.lost
+        assert not client.is_closing()
         set_.go(0.1 + SLACK)
         assert client.lost and client.take() == b"" and not set_.lines
 

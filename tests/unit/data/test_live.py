@@ -11,7 +11,7 @@ from balancer.board import layout
 from balancer.data.deadlines import PERIOD
 from balancer.model.names import State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Match, Queue, Rule
+from balancer.model.snapshot import Queue
 from tests.support import http1
 from tests.unit.data.stage import GET, OK, Answers, Stage, forward_to, group_of, stage
 
@@ -27,15 +27,15 @@ def served(set_: Stage) -> bool:
     return set_.ask(GET).take().startswith(b"HTTP/1.1 200")
 
 
+def states(set_: Stage) -> list[State]:
+    return [target.state for target in set_.targets]
+
+
 def test_what_cannot_be_built_changes_nothing() -> None:
     with stage() as set_:
         broken = replace(set_.snapshot, listeners=(replace(set_.snapshot.listeners[0], name="other"),))
         with pytest.raises(ValueError, match="no socket for listener 'other'"):
             set_.live.build(broken, {})
-        bad_rule = Rule("r", Match(paths=("~(",)), set_.snapshot.listeners[0].rules[0].action)
-        broken = replace(set_.snapshot, listeners=(replace(set_.snapshot.listeners[0], rules=(bad_rule,)),))
-        with pytest.raises(ValueError, match="."):
-            set_.live.build(broken, cast(Any, {"web": None}))
         set_.live.swap()  # there is nothing to put in place
         assert served(set_)
 
@@ -66,6 +66,7 @@ def test_who_waits_in_a_queue_waits_on_when_the_group_changes() -> None:
         assert b"queue_full" in third.take()  # the queue is the same one
         for client in (first, second):
             set_.answer(OK)
+            set_.go(2 * PERIOD)  # the requests of the old group free a place that the new one finds at its next look
             assert client.take().endswith(b"ok")
         set_.check_quiet()
 
@@ -95,16 +96,15 @@ def test_who_waits_for_a_group_that_goes_is_told() -> None:
 def test_an_ejection_of_ones_own_ends_with_its_time_or_by_veto() -> None:
     for veto in (False, True):
         with stage(group_of(2)) as set_:
-            target = set_.targets[0]
             for _ in range(3):
-                set_.live.groups["demo"].failed(target, "connect")
+                set_.live.groups["demo"].failed(set_.targets[0], "connect")
             set_.loop.run()
-            assert target.state is State.EJECTED
+            assert states(set_) == [State.EJECTED, State.UNKNOWN]
             if veto:
                 set_.live.veto("demo", "t0")
             else:
                 set_.go(30.0 + 2 * PERIOD)
-            assert target.state is State.UNKNOWN
+            assert states(set_) == [State.UNKNOWN, State.UNKNOWN]
 
 
 def test_a_state_of_control_outranks_an_ejection_of_ones_own() -> None:
@@ -112,9 +112,9 @@ def test_a_state_of_control_outranks_an_ejection_of_ones_own() -> None:
         for _ in range(3):
             set_.live.groups["demo"].failed(set_.targets[0], "connect")
         set_.state(0, State.DRAINING)
-        assert set_.targets[0].state is State.DRAINING
+        assert states(set_) == [State.DRAINING, State.UNKNOWN]
         set_.state(0, State.HEALTHY)
-        assert set_.targets[0].state is State.HEALTHY
+        assert states(set_) == [State.HEALTHY, State.UNKNOWN]
 
 
 def test_a_board_that_a_lost_writer_left_half_written_stops_nobody() -> None:

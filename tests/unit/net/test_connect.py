@@ -1,0 +1,85 @@
+"""Dialling, and ending with a reset: on real sockets, since it is the kernel that is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from balancer.net import connect
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def listening(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        try:
+            sock.bind((request.param, 0))
+        except OSError as error:
+            pytest.skip(f"no {request.param} on this machine: {error}")
+        sock.listen(8)
+        sock.settimeout(5.0)
+        yield sock
+
+
+async def dialled(sock: socket.socket) -> asyncio.Transport:
+    ip, port = sock.getsockname()[:2]
+    transport, protocol = await connect.dial(asyncio.get_running_loop(), ip, port, 5.0, asyncio.Protocol)
+    assert transport.get_protocol() is protocol
+    return transport
+
+
+async def test_a_dialled_connection_has_the_options_of_the_data_path(listening: socket.socket) -> None:
+    transport = await dialled(listening)
+    sock = transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
+    assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == connect.UNACKNOWLEDGED_UPSTREAM
+    transport.abort()
+
+
+async def test_a_refused_connect_is_an_error_and_leaves_no_descriptor() -> None:
+    import os
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        with pytest.raises(ConnectionRefusedError):
+            await connect.dial(asyncio.get_running_loop(), "127.0.0.1", port, 5.0, asyncio.Protocol)
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+async def test_a_connect_that_nobody_answers_takes_no_longer_than_it_may() -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(0)
+        fillers = []
+        try:
+            for _ in range(4):  # a full backlog: the kernel drops what comes
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(sock.getsockname())
+                fillers.append(filler)
+            with pytest.raises(TimeoutError):
+                await connect.dial(
+                    asyncio.get_running_loop(), "127.0.0.1", sock.getsockname()[1], 0.05, asyncio.Protocol
+                )
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+async def test_a_reset_is_seen_as_one_by_the_peer(listening: socket.socket) -> None:
+    transport = await dialled(listening)
+    peer, _ = listening.accept()
+    with peer:
+        peer.settimeout(5.0)
+        connect.reset(transport)
+        await asyncio.sleep(0)  # the loop closes what it was told to
+        with pytest.raises(ConnectionResetError):
+            await asyncio.to_thread(peer.recv, 1)
