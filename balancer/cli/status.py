@@ -13,6 +13,7 @@ from balancer.cli.faults import InputFault
 
 Row = tuple[str, ...]
 _COLOURS = {"healthy": "green", "unhealthy": "red", "ejected": "yellow", "draining": "yellow"}
+_WIDE = 110  # columns from which a table with lines shows every name whole
 _TARGETS = ("TARGET", "ADDRESS", "ZONE", "STATE", "SINCE", "REASON", "ACTIVE", "WEIGHT")
 
 
@@ -35,14 +36,19 @@ def status(as_json: bool, admin: str) -> None:
       2  wrong usage
     """
     import json
+    import shutil
     import sys
 
     code, document = ask(admin, "/api/v1/status")
     if code != 200:
         raise InputFault(f"{admin}: {document.get('detail', code)}")
+    if "config" not in document or "target_groups" not in document:
+        raise InputFault(
+            f"{admin} answers, but it is not the admin server (write its URL, such as http://127.0.0.1:9900)"
+        )
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and shutil.get_terminal_size().columns >= _WIDE:
         _show(document)
     else:
         click.echo(text(document, datetime.now(UTC)), nl=False)

@@ -13,8 +13,10 @@ from balancer.config.fault import Finding
 from balancer.config.tree import Tree
 from balancer.config.validate import Validated
 
+STOP_GRACE = 10.0  # seconds that docker waits between SIGTERM and SIGKILL unless told otherwise
 
-def check(tree: Tree, validated: Validated, nofile: int | None = None) -> list[Finding]:
+
+def check(tree: Tree, validated: Validated, nofile: int | None = None, stop_grace: float = STOP_GRACE) -> list[Finding]:
     """Return the faults and warnings of the whole. `nofile`: descriptors that a process may have, if known."""
     findings = list(repeated_names(tree))
     if validated.configuration is not None:
@@ -26,6 +28,7 @@ def check(tree: Tree, validated: Validated, nofile: int | None = None) -> list[F
             group_names=None if ("target_groups",) in validated.broken else group_names,
             is_whole=lambda steps: validated.is_whole(validated.original(steps)),
             nofile=nofile,
+            stop_grace=stop_grace,
         )
         for part in (machine, rules, groups):
             findings += [replace(found, steps=validated.original(found.steps)) for found in part(scope)]

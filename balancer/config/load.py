@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balancer.config import processors, source
-from balancer.config.check import check
+from balancer.config.check import STOP_GRACE, check
 from balancer.config.compile import compile_snapshot
 from balancer.config.fault import Fault, Finding, Place, Severity, ordered
 from balancer.config.validate import validate
 from balancer.model.snapshot import Snapshot
+from balancer.model.units import parse_duration
 
 _FIXED = ("workers", "admin.address")
 
@@ -39,7 +40,8 @@ def load(
 ) -> Loaded:
     """Read, check and compile a file or a folder. Never raises on input.
 
-    `environment` is what `${NAME}` sees; `nofile` the number of descriptors a process may have, None if unknown.
+    `environment` is what `${NAME}` sees, and where BALANCER_STOP_GRACE says how long a stop may take (as a duration;
+    compose sets it to its stop_grace_period); `nofile` the number of descriptors a process may have, None if unknown.
     """
     read = source.read(path, environment)
     told = list(read.faults)
@@ -47,7 +49,7 @@ def load(
     snapshot: Snapshot | None = None
     if read.tree is not None:
         validated = validate(read.tree.data)
-        findings = [*read.findings, *validated.findings, *check(read.tree, validated, nofile)]
+        findings = [*read.findings, *validated.findings, *check(read.tree, validated, nofile, _stop_grace(environment))]
         token = ""
         configuration = validated.configuration
         if configuration is not None:
@@ -66,6 +68,10 @@ def load(
     warnings = ordered(fault for fault in told if fault.severity is Severity.WARNING)
     places = {} if read.tree is None else {key: read.tree.place(tuple(key.split("."))) for key in _FIXED}
     return Loaded(snapshot, faults, warnings, tuple(dict.fromkeys(files)), places)
+
+
+def _stop_grace(environment: Mapping[str, str]) -> float:
+    return parse_duration(environment.get("BALANCER_STOP_GRACE", "")) or STOP_GRACE
 
 
 def _unreadable(secret: Path, error: Exception) -> Finding:

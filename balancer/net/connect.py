@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -40,6 +41,18 @@ async def dial(
         sock.close()
         raise
     return transport, protocol
+
+
+def unread(transport: asyncio.Transport) -> bytes:
+    """Return what the peer had sent before the connection broke and nobody has read, at most 256 KiB."""
+    sock = transport.get_extra_info("socket")
+    pieces: list[bytes] = []
+    try:
+        while sock is not None and len(pieces) < 4 and (piece := os.read(sock.fileno(), 64 * 1024)):
+            pieces.append(piece)
+    except OSError:  # all is read, and the descriptor does not block
+        pass
+    return b"".join(pieces)
 
 
 def reset(transport: asyncio.Transport) -> None:

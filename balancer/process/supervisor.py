@@ -35,7 +35,7 @@ from balancer.process.watch import Ticks
 
 STOP_TIMEOUT = 8.0  # seconds, until a commit says otherwise
 KILL_GRACE = 1.0  # seconds a worker has beyond the time it was given
-CONTROL_GRACE = 2.0  # seconds control has for its own end
+CONTROL_GRACE = 5.0  # seconds control has for its own end
 INPUT_FAULT, OUR_FAULT = 1, 70  # exit codes
 
 _TO_WORKERS = frozenset({"states", "veto", "withdraw"})

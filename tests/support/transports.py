@@ -258,6 +258,7 @@ class FakeTransport(asyncio.Transport):
         self.received = bytearray()  # by the peer
         self.saw_eof = False  # the peer has, after all of `received`
         self.lost = False  # connection_lost was told
+        self.unread = b""  # what lies in the kernel when the connection breaks
         self.on_write: Callable[[FakeTransport], object] = lambda transport: None
         self._stalled = False
         self._buffer = bytearray()

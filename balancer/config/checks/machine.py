@@ -14,7 +14,6 @@ MAX_LISTENERS = 200
 MAX_GROUPS = 512
 MAX_TARGETS = 4096
 ENOUGH_DESCRIPTORS = 4096
-_COMPOSE_GRACE = 9.0  # docker kills ten seconds after SIGTERM unless told otherwise
 
 Bound = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 
@@ -41,9 +40,9 @@ def machine(scope: Scope) -> Iterator[Finding]:
     yield from _admin(scope)
     yield from _sizes(scope)
     configuration = scope.configuration
-    if configuration.stop_timeout > _COMPOSE_GRACE:
-        shown = format_duration(configuration.stop_timeout)
-        problem = f"docker kills after 10s unless it is told to wait longer than {shown}"
+    if configuration.stop_timeout > scope.stop_grace - 1.0:
+        shown, grace = format_duration(configuration.stop_timeout), format_duration(scope.stop_grace)
+        problem = f"docker kills after {grace} unless it is told to wait longer than {shown}"
         yield warning(("stop_timeout",), problem, f"set stop_grace_period in compose above {shown}")
     if not configuration.listeners and scope.is_whole(("listeners",)):
         yield Finding((), "no listeners: nothing would be served", "write listeners:")

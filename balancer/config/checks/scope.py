@@ -21,3 +21,4 @@ class Scope:
     group_names: frozenset[str] | None  # None: not to be known
     is_whole: Callable[[Steps], bool]
     nofile: int | None
+    stop_grace: float  # seconds between SIGTERM and SIGKILL

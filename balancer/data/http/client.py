@@ -186,10 +186,6 @@ class ClientProtocol(asyncio.Protocol):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        if not self._head_started:
-            self._head_started = time.monotonic()
-            self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
-            self._line_seen = False
         blanks = 0
         while data.startswith(b"\r\n"):
             blanks += 1
@@ -197,6 +193,13 @@ class ClientProtocol(asyncio.Protocol):
             if blanks > 2:
                 self._refuse(Reason.BAD_REQUEST, "more than two empty lines before a request", None)
                 return
+        if not data:  # an empty line begins no request
+            self._buffer = b"\r\n" * blanks
+            return
+        if not self._head_started:
+            self._head_started = time.monotonic()
+            self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
+            self._line_seen = False
         line = None
         try:
             end = data.find(b"\r\n\r\n") + 4
@@ -450,7 +453,7 @@ class ClientProtocol(asyncio.Protocol):
     def close_idle(self) -> None:
         """End the connection if no request is under way, else after it."""
         self.persistent = False
-        if self.state == IDLE and not self._buffer:
+        if self.state == IDLE and not self._buffer.strip(b"\r\n"):
             self.state = CLOSED
             self.transport.close()
 

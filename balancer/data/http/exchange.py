@@ -251,6 +251,7 @@ class Exchange:
         self.upstream = connection
         connection.begin(self)
         client, block = self.client, self.block
+        client.release(client.CONNECTING | client.UPSTREAM_FULL)  # a full one was the connection before this
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
         self.written = True
         if self._replay:
@@ -262,7 +263,6 @@ class Exchange:
         connection.transport.write(head)
         if self._replay is not None and not self.request_done:
             self._bound_replay()
-        client.release(client.CONNECTING | client.UPSTREAM_FULL)  # a full one was the connection before this
 
     def _special_head(self) -> bytes:
         """Return the request's head where more than the usual has to be said."""
@@ -574,6 +574,7 @@ class Exchange:
             keep_alive=self.line.minor == 0 and not close,
         )
         self.keep = not close
+        self.bytes_out = len(data) - data.find(b"\r\n\r\n") - 4
         client.transport.write(data)
         self._close()
 

@@ -90,6 +90,8 @@ class UpstreamProtocol(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         self._forget()
+        if error is not None and self.exchange is not None and not self.exchange.block.upgrade:
+            self._hear_the_rest()
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             if self in self.target.idle:
@@ -102,6 +104,13 @@ class UpstreamProtocol(asyncio.Protocol):
             exchange.lost(error, began=bool(self._buffer))
         else:
             exchange.abort(Reason.RESPONSE_TRUNCATED, "the target closed in the middle of the body")
+
+    def _hear_the_rest(self) -> None:
+        """A write failed: take what the target had said before, such as a 413 that it sent and closed on."""
+        self.retires = 0.0
+        rest = connect.unread(self.transport)
+        if rest:
+            self.data_received(rest)
 
     def eof_received(self) -> bool:
         # An idle connection that the target closed must not be taken by the next request: out of the pool at once.

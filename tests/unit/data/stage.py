@@ -73,6 +73,7 @@ class Stage:
         os.close(descriptor)
         self._patches = ExitStack()
         self._patches.enter_context(mock.patch.object(connect, "dial", self.loop.dial))
+        self._patches.enter_context(mock.patch.object(connect, "unread", lambda transport: transport.unread))
         self._patches.enter_context(self.clock.installed("balancer.data"))
         self._bugs = Bugs()
         log_.addHandler(self._bugs)
