@@ -131,6 +131,7 @@ class Script:
         if not transports:
             return "nothing"
         transport, way = self.random.choice(transports), self.random.choice(ways)
+        transport.unread = self.random.choice((b"", OK, OK[:-1]))
         getattr(transport, way)()
         return f"{who} {transport.peer} {way}"
 

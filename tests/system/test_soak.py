@@ -25,6 +25,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.chaos
 CONNECTIONS = 64
 WARM = 5_000
+READING = 240.0  # seconds for the whole access log
 MIB = 1024 * 1024
 LONG = [pytest.mark.soak, pytest.mark.timeout(600, func_only=True)]
 
@@ -73,7 +74,7 @@ def read_log(balancer: Balancer, skip: int, lines: int) -> Logged:
                     take(logged, json.loads(line))
             return logged.lines >= lines and not rest
 
-        wait_for(read, 30, "the whole access log")
+        wait_for(read, READING, lambda: f"{logged.lines} of {lines} lines in the access log, and {rest!r}")
     return logged
 
 

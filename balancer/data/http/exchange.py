@@ -647,8 +647,9 @@ class Exchange:
         self.serial += 1
         connection, self.upstream = self.upstream, None
         target = self.target
-        if connection is not None and not connection.closed:
+        if connection is not None:
             connection.exchange = None
+        if connection is not None and not connection.closed:
             if keep and target is not None:
                 connection.transport.resume_reading()
                 target.give(connection, time.monotonic())

@@ -148,6 +148,32 @@ def test_a_head_must_be_there_in_time_however_it_drips() -> None:
         assert total_failures(set_, Reason.CLIENT_HEADER_TIMEOUT) == 1
 
 
+@pytest.mark.parametrize("blank", [b"\r\n", b"\r\n\r\n"])
+def test_an_empty_line_after_a_request_begins_no_other(blank: bytes) -> None:
+    with stage(timeouts=ClientTimeouts(request_header=10.0, keep_alive=75.0)) as set_:
+        set_.origin = Answers(ok)
+        client = set_.ask(POST + blank)
+        assert client.take().startswith(b"HTTP/1.1 200")
+        set_.go(60.0)
+        assert client.take() == b"" and not client.is_closing()
+        client.feed(GET)
+        set_.loop.run()
+        assert client.take().startswith(b"HTTP/1.1 200")
+        client.feed(blank)
+        set_.listener.close_idle()
+        set_.loop.run()
+        assert client.lost
+
+
+def test_no_more_than_two_empty_lines_may_stand_before_a_request() -> None:
+    for parts in ([b"\r\n" * 3 + GET], [b"\r\n"] * 3, [b"\r", b"\n\r", b"\n\r\n"]):
+        with stage() as set_:
+            client = set_.client()
+            for part in parts:
+                client.feed(part)
+            assert client.take().startswith(b"HTTP/1.1 400") and client.saw_eof
+
+
 def test_a_body_may_take_long_as_long_as_it_comes() -> None:
     with stage(timeouts=ClientTimeouts(request_body_idle=3.0)) as set_:
         set_.origin = Answers(ok)

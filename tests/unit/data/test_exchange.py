@@ -1,16 +1,13 @@
-"""A request over its tries: where it goes when one fails, what its client gets, what is counted."""
+"""A request from its head to its record: what waits, what takes too long, what its client gets."""
 
 from __future__ import annotations
 
-import errno
-import json
 from typing import Any
 
 import pytest
 
 from balancer.board import layout
-from balancer.data.target import MAX_CONNECTING
-from balancer.model.names import Evidence, State
+from balancer.model.names import State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Passive, Queue, Retry, UpstreamTimeouts
 from tests.support import http1
@@ -30,311 +27,6 @@ def warm(set_: Stage) -> None:
 
 def status_of(answer: bytes) -> int:
     return int(answer[9:12]) if answer else 0
-
-
-# Connecting
-
-
-@pytest.mark.parametrize(
-    ("code", "reason"),
-    [
-        (errno.ECONNREFUSED, Reason.CONNECT_REFUSED),
-        (errno.ECONNRESET, Reason.CONNECT_REFUSED),
-        (errno.EHOSTUNREACH, Reason.CONNECT_UNREACHABLE),
-        (errno.ENETUNREACH, Reason.CONNECT_UNREACHABLE),
-        (errno.EMFILE, Reason.NO_LOCAL_RESOURCES),
-        (errno.EADDRNOTAVAIL, Reason.NO_LOCAL_RESOURCES),
-        (errno.ETIMEDOUT, Reason.CONNECT_TIMEOUT),
-    ],
-)
-def test_a_connect_that_fails_says_why(code: int, reason: Reason) -> None:
-    with stage(group_of(1, retry=NO_RETRY), log=True) as set_:
-        set_.accepts = False
-        client = set_.ask(GET)
-        set_.loop.dials[0].fail(code)
-        set_.loop.run()
-        answer = client.take()
-        assert status_of(answer) == reason.status and f'details="{reason.word}"'.encode() in answer
-        assert set_.failures(reason) == 1
-        assert json.loads(set_.lines[0])["reason"] == reason.word
-        set_.check_quiet()
-
-
-def test_a_connect_that_takes_too_long_is_a_timeout() -> None:
-    with stage(group_of(1, retry=NO_RETRY, timeouts=UpstreamTimeouts(connect=2.0))) as set_:
-        set_.accepts = False
-        client = set_.ask(GET)
-        set_.go(2.0 + SLACK)
-        assert b"connect_timeout" in client.take()
-        set_.check_quiet()
-
-
-@pytest.mark.parametrize("request_", [GET, POST, PUT_CHUNKED])
-def test_a_refused_connect_is_tried_elsewhere_whatever_the_method(request_: bytes) -> None:
-    with stage(group_of(3)) as set_:
-        answers = set_.origin = Answers(lambda head, body: OK)
-        set_.accepts = False
-        client = set_.ask(request_)
-        first = set_.loop.dials[0]
-        first.fail()
-        set_.loop.run()
-        second = set_.loop.dials[0]
-        assert second.address != first.address
-        set_.accept(second)
-        set_.loop.run()
-        assert status_of(client.take()) == 200 and len(answers.requests) == 1
-        assert set_.retries(Reason.CONNECT_REFUSED) == 1
-        set_.check_quiet()
-
-
-def test_where_every_target_refuses_the_same_is_tried_again_after_a_moment() -> None:
-    with stage(group_of(1)) as set_:
-        set_.accepts = False
-        client = set_.ask(GET)
-        set_.loop.dials[0].fail()
-        set_.loop.run()
-        assert not set_.loop.dials
-        set_.go(0.2)
-        set_.accept(set_.loop.dials[0])
-        set_.loop.run()
-        set_.answer(OK)
-        assert status_of(client.take()) == 200
-        set_.check_quiet()
-
-
-def test_connects_in_progress_are_bounded_and_the_others_wait_for_one_or_for_a_freed_one() -> None:
-    with stage(group_of(1)) as set_:
-        set_.accepts = False
-        clients = [set_.ask(GET) for _ in range(MAX_CONNECTING + 2)]
-        assert len(set_.loop.dials) == MAX_CONNECTING
-        set_.accept(set_.loop.dials[0])
-        set_.loop.run()
-        assert len(set_.loop.dials) == MAX_CONNECTING  # one more has begun
-        set_.answer(OK)
-        set_.answer(OK)  # the last one took the freed connection
-        assert sum(bool(client.take()) for client in clients) == 2
-        for client in clients:
-            client.feed_reset()
-        set_.go(3.0)
-        set_.check_quiet()
-
-
-def test_who_waits_too_long_for_a_connect_has_a_connect_timeout() -> None:
-    with stage(group_of(1, retry=NO_RETRY, timeouts=UpstreamTimeouts(connect=1.0))) as set_:
-        set_.accepts = False
-        clients = [set_.ask(GET) for _ in range(2 * MAX_CONNECTING + 1)]
-        set_.go(1.0 + SLACK)  # the second thirty-two have their connects, the last waited in vain
-        assert sum(b"connect_timeout" in client.take() for client in clients) == MAX_CONNECTING + 1
-        set_.go(1.0)
-        assert sum(b"connect_timeout" in client.take() for client in clients) == MAX_CONNECTING
-        set_.check_quiet()
-
-
-# The target ends the connection before it answers
-
-
-@pytest.mark.parametrize(
-    ("request_", "retried"), [(GET, True), (PUT_CHUNKED, True), (POST, False), (POST.replace(b"POST", b"PATCH"), False)]
-)
-def test_only_what_may_be_repeated_is_sent_again_after_a_reset(request_: bytes, retried: bool) -> None:
-    with stage(group_of(3)) as set_:
-        client = set_.ask(request_)
-        set_.upstreams[0].feed_reset()
-        set_.loop.run()
-        if not retried:
-            assert b"upstream_reset" in client.take() and len(set_.upstreams) == 1
-            return
-        whole = bytes(set_.upstreams[1].received)
-        assert whole.split(b"\r\n", 1)[0] == request_.split(b"\r\n", 1)[0] and (b"body" in whole) == (
-            b"body" in request_
-        )
-        set_.answer(OK)
-        assert status_of(client.take()) == 200
-        assert set_.retries(Reason.UPSTREAM_RESET) == 1
-        set_.check_quiet()
-
-
-def test_a_body_beyond_the_replay_buffer_is_not_sent_again() -> None:
-    with stage(group_of(3, retry=Retry(replay_buffer=1000))) as set_:
-        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2000\r\n\r\n" + bytes(1500))
-        set_.upstreams[0].feed_reset()
-        set_.loop.run()
-        assert b"upstream_reset" in client.take() and len(set_.upstreams) == 1
-
-
-def test_a_body_is_read_ahead_of_a_connection_only_as_far_as_it_is_kept() -> None:
-    with stage(group_of(1, retry=Retry(replay_buffer=1000))) as set_:
-        set_.accepts = False
-        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5000\r\n\r\n" + bytes(2000))
-        assert not client.is_reading()
-        client.feed(bytes(3000))
-        target = set_.accept(set_.loop.dials[0])
-        set_.loop.run()
-        assert client.is_reading()
-        assert target.received.endswith(bytes(5000))
-
-
-def test_no_second_try_once_a_byte_of_the_answer_is_with_the_client() -> None:
-    with stage(group_of(3)) as set_:
-        client = set_.ask(GET)
-        set_.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha")
-        set_.upstreams[0].feed_reset()
-        set_.loop.run()
-        assert client.was_reset and len(set_.upstreams) == 1
-
-
-def test_retries_are_bounded() -> None:
-    with stage(group_of(5, retry=Retry(max_retries=2))) as set_:
-        client = set_.ask(GET)
-        for number in range(3):
-            assert len(set_.upstreams) == number + 1
-            set_.upstreams[-1].feed_eof()
-            set_.loop.run()
-        assert b"upstream_closed" in client.take()
-        assert len({upstream.peer for upstream in set_.upstreams}) == 3
-        set_.check_quiet()
-
-
-def test_the_budget_bounds_what_multiplies_load() -> None:
-    retry = Retry(max_retries=3, on=("timeout",), budget_percent=0, budget_min=1)
-    with stage(group_of(5, retry=retry, timeouts=UpstreamTimeouts(response_header=5.0), passive=None)) as set_:
-        clients = [set_.ask(GET) for _ in range(3)]
-        set_.go(5.0 + SLACK)
-        answered = [client for client in clients if b"response_timeout" in client.take()]
-        assert len(answered) == 2 and set_.retries(Reason.BUDGET) == 2 and set_.retries(Reason.RESPONSE_TIMEOUT) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "tries"),
-    [
-        (b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 2),
-        (b"HTTP/1.1 503 No\r\nRetry-After: 9\r\nContent-Length: 0\r\n\r\n", 1),
-        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", 1),
-        (b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n", 2),
-    ],
-)
-def test_a_status_is_tried_elsewhere_where_the_group_wants_it(answer: bytes, tries: int) -> None:
-    with stage(group_of(2, retry=Retry(on=("503",)))) as set_:
-        client = set_.ask(GET)
-        set_.answer(answer)
-        assert len(set_.upstreams) == tries
-        if tries == 2:
-            assert client.take() == b""
-            set_.answer(OK)
-            assert status_of(client.take()) == 200
-        else:
-            assert client.take().startswith(answer[:12])
-        set_.check_quiet()
-
-
-# The race for a pooled connection
-
-
-@pytest.mark.parametrize("end", ["feed_eof", "feed_reset"])
-def test_a_pooled_connection_that_closes_as_it_is_used_is_replaced_by_a_new_one(end: str) -> None:
-    with stage(group_of(1, retry=NO_RETRY)) as set_:
-        warm(set_)
-        client = set_.ask(GET)
-        assert len(set_.upstreams) == 1
-        getattr(set_.upstreams[0], end)()
-        set_.loop.run()
-        assert len(set_.upstreams) == 2
-        set_.answer(OK)
-        assert status_of(client.take()) == 200
-        assert set_.retries(Reason.REUSE_RACE) == 1
-        assert set_.targets[0].streaks is not None and not set_.targets[0].troubled  # nobody's fault
-        set_.check_quiet()
-
-
-def test_the_race_is_lost_once_only() -> None:
-    with stage(group_of(1, retry=NO_RETRY)) as set_:
-        warm(set_)
-        client = set_.ask(GET)
-        for _ in range(2):
-            set_.upstreams[-1].feed_eof()
-            set_.loop.run()
-        assert b"upstream_closed" in client.take() and len(set_.upstreams) == 2
-        set_.check_quiet()
-
-
-def test_a_post_that_loses_the_race_is_answered_with_its_reason() -> None:
-    with stage(group_of(1)) as set_:
-        warm(set_)
-        client = set_.ask(POST)
-        set_.upstreams[0].feed_eof()
-        set_.loop.run()
-        assert b"upstream_closed" in client.take() and len(set_.upstreams) == 1
-
-
-def test_a_post_takes_a_rested_connection_only_if_the_kernel_has_heard_no_end() -> None:
-    for ended in (False, True):
-        with stage(group_of(1)) as set_:
-            warm(set_)
-            set_.go(2.0)
-            set_.upstreams[0].sock.ended = ended
-            set_.ask(POST)
-            assert len(set_.upstreams) == 1 + ended
-
-
-# Rescue
-
-
-def test_what_waits_on_a_target_that_turns_unhealthy_is_moved() -> None:
-    with stage(group_of(2, retry=NO_RETRY)) as set_:
-        clients = [set_.ask(GET) for _ in range(4)]
-        there = [i for i, upstream in enumerate(set_.upstreams) if upstream.peer[0] == "10.0.0.0"]
-        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
-        assert all(set_.upstreams[i].lost for i in there)
-        for upstream in list(set_.upstreams):
-            if not upstream.lost:
-                upstream.feed(OK)
-        set_.loop.run()
-        assert [status_of(client.take()) for client in clients] == [200] * 4
-        assert set_.retries(Reason.RESCUE) == len(there) == 2
-        set_.check_quiet()
-
-
-@pytest.mark.parametrize("request_", [POST, GET])
-def test_a_request_that_may_not_be_moved_or_has_nowhere_to_go_stays(request_: bytes) -> None:
-    with stage(group_of(1 if request_ is GET else 2)) as set_:
-        client = set_.ask(request_)
-        which = int(set_.upstreams[0].peer[0][-1])
-        set_.state(which, State.UNHEALTHY, Evidence.SOFT)
-        set_.answer(OK, upstream=0)
-        assert status_of(client.take()) == 200
-
-
-def test_an_answer_that_has_begun_is_not_moved() -> None:
-    with stage(group_of(2)) as set_:
-        client = set_.ask(GET)
-        which = int(set_.upstreams[0].peer[0][-1])
-        set_.answer(OK[:-1])
-        set_.state(which, State.UNHEALTHY, Evidence.SOFT)
-        set_.answer(b"k")
-        assert client.take().endswith(b"ok")
-
-
-def test_requests_that_have_no_connection_yet_are_moved_too() -> None:
-    with stage(group_of(2)) as set_:
-        set_.accepts = False
-        clients = [set_.ask(GET) for _ in range(2)]
-        set_.state(0, State.UNHEALTHY, Evidence.HARD)
-        set_.origin = Answers(lambda head, body: OK)
-        for dial in list(set_.loop.dials):
-            if dial.address[0] == "10.0.0.1":
-                set_.accept(dial)
-        set_.loop.run()
-        assert all(status_of(client.take()) == 200 for client in clients)
-
-
-def test_who_waits_for_a_connect_to_a_target_that_is_lost_is_not_forgotten() -> None:
-    with stage(group_of(1)) as set_:
-        set_.accepts = False
-        clients = [set_.ask(GET) for _ in range(MAX_CONNECTING + 3)]
-        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
-        set_.go(15.0)
-        assert all(b"connect_timeout" in client.take() for client in clients)
-        set_.check_quiet()
 
 
 # Limits, queue, time
@@ -484,6 +176,43 @@ def test_an_answer_before_the_request_is_complete_is_passed_on_and_ends_both_con
         assert status_of(answer) == 413 and b"Connection: close" in answer and answer.endswith(b"no")
         assert set_.upstreams[0].lost and client.saw_eof
         set_.check_quiet()
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "whole"),
+    [
+        (b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno", 413, True),
+        (b"HTTP/1.1 413 No\r\nTransfer-Encoding: chunked\r\n\r\n" + http1.chunked(b"no"), 413, True),
+        (b"HTTP/1.1 413 No\r\nContent-Length: 9\r\n\r\nno", 413, False),
+        (b"HTTP/1.1 413 No\r\nContent-Le", 502, True),
+        (b"nonsense", 502, True),
+        (b"", 502, True),
+    ],
+)
+def test_what_a_target_said_before_it_broke_the_connection_counts(said: bytes, status: int, whole: bool) -> None:
+    """An application that answers 413 and closes on the rest of the body is common: our write fails before we read."""
+    with stage() as set_:
+        client = set_.ask(POST[:-2])
+        set_.upstreams[0].unread = said
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        assert status_of(client.take()) == status
+        assert client.was_reset is not whole
+        assert set_.finished() == 1 and not set_.targets[0].idle
+        set_.check_quiet()
+
+
+def test_a_body_that_was_kept_does_not_flood_a_target_that_does_not_take_it() -> None:
+    with stage() as set_:
+        set_.accepts = False
+        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 900000\r\n\r\n" + bytes(200_000))
+        target = set_.accept(set_.loop.dials[0])
+        target.stall()
+        set_.loop.run()
+        assert not client.is_reading()
+        target.drain()
+        set_.loop.run()
+        assert client.is_reading()
 
 
 def test_both_directions_flow_at_once() -> None:

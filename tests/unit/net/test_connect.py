@@ -83,3 +83,16 @@ async def test_a_reset_is_seen_as_one_by_the_peer(listening: socket.socket) -> N
         await asyncio.sleep(0)  # the loop closes what it was told to
         with pytest.raises(ConnectionResetError):
             await asyncio.to_thread(peer.recv, 1)
+
+
+async def test_what_lies_unread_in_the_kernel_can_be_had_after_the_connection_broke(listening: socket.socket) -> None:
+    transport = await dialled(listening)
+    transport.pause_reading()
+    peer, _ = listening.accept()
+    transport.write(b"never read")
+    await asyncio.to_thread(peer.recv, 1)
+    peer.sendall(b"last words")
+    peer.close()  # with bytes unread: the kernel sends a reset
+    assert connect.unread(transport) == b"last words"
+    assert connect.unread(transport) == b""
+    transport.abort()
