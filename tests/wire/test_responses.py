@@ -326,7 +326,7 @@ def test_one_of_two_is_a_hole_and_every_request_is_served(several: Several) -> N
 def test_a_hole_alone_is_a_504_after_the_connect_limit(several: Several) -> None:
     balancer, _, _ = several
     line = expect_failure(ask(balancer.address(), to("a-hole")[1]), balancer, "connect_timeout", 504)
-    assert 300 <= line["duration_ms"] <= 1200, line
+    assert 299 <= line["duration_ms"] <= 1200, line  # the loop's timers count whole milliseconds
 
 
 def test_an_empty_group_is_a_503(several: Several) -> None:
