@@ -1,8 +1,9 @@
 """`python -m tests.support.volley HOST PORT TOTAL CONNECTIONS`: exactly so many requests, one at a time a connection.
 
+A connection that a response ends is replaced by another; any other end is a fault.
 Most are GETs of a thousand paths; every tenth is a POST with a body, every fiftieth asks for what is missing, every
 twentieth carries a mark that its answer must bring back. Prints what came of them as JSON:
-{"statuses", "bytes_sent", "bytes_received", "faults", "seconds"}, bytes being those of bodies.
+{"statuses", "bytes_sent", "bytes_received", "connections", "faults", "seconds"}, bytes being those of bodies.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import cast
 
 import uvloop
 
+CLOSE = re.compile(rb"\r\nconnection: *close\r\n", re.IGNORECASE)
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 BODY = b"b" * 64
 FAULTS = 20  # as many are told
@@ -25,12 +27,25 @@ FAULTS = 20  # as many are told
 class Tally:
     """All requests of the run."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.begun, self.done = total, 0, 0
+    def __init__(self, host: str, port: int, total: int) -> None:
+        self.host, self.port = host, port
+        self.total, self.begun, self.done, self.connections = total, 0, 0, 0
+        self.connecting: set[asyncio.Task[None]] = set()
         self.statuses: Counter[int] = Counter()
         self.bytes_sent = self.bytes_received = 0
         self.faults: list[str] = []
         self.over = asyncio.Event()
+
+    def replace(self) -> None:
+        """Have a connection more."""
+        task = asyncio.ensure_future(self.connect())
+        self.connecting.add(task)
+        task.add_done_callback(self.connecting.discard)
+
+    async def connect(self) -> None:
+        """Open a connection, which then goes on by itself."""
+        self.connections += 1
+        await asyncio.get_running_loop().create_connection(lambda: Connection(self), self.host, self.port)
 
     def next(self) -> int:
         """Return the number of the next request; -1 when there is none."""
@@ -52,6 +67,7 @@ class Connection(asyncio.Protocol):
         self.tally = tally
         self.buffer = b""
         self.mark = b""
+        self.over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -60,8 +76,7 @@ class Connection(asyncio.Protocol):
     def send(self) -> None:
         number = self.tally.next()
         if number < 0:
-            self.mark = b""
-            self.transport.close()
+            self.end()
             return
         path = b"/missing" if number % 50 == 7 else b"/item/%d" % (number % 1000)
         self.mark = b"v-%d" % number if number % 20 == 3 else b""
@@ -90,26 +105,35 @@ class Connection(asyncio.Protocol):
         tally.done += 1
         if tally.done == tally.total:
             tally.over.set()
-        self.send()
+        if CLOSE.search(data, 0, end):
+            self.end()
+            tally.replace()
+        else:
+            self.send()
+
+    def end(self) -> None:
+        """Nothing more on this connection."""
+        self.over = True
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.tally.over.is_set() and self.tally.begun < self.tally.total:
+        if not self.over:
             self.tally.fault(f"a connection was lost: {exc!r}")
             self.tally.over.set()
 
 
 async def run(host: str, port: int, total: int, connections: int) -> dict[str, object]:
     """Send them all; return what came of them."""
-    tally = Tally(total)
+    tally = Tally(host, port, total)
     began = time.monotonic()
-    loop = asyncio.get_running_loop()
     for _ in range(connections):
-        await loop.create_connection(lambda: Connection(tally), host, port)
+        await tally.connect()
     await tally.over.wait()
     return {
         "statuses": tally.statuses,
         "bytes_sent": tally.bytes_sent,
         "bytes_received": tally.bytes_received,
+        "connections": tally.connections,
         "faults": tally.faults,
         "seconds": time.monotonic() - began,
     }

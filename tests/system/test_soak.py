@@ -104,6 +104,7 @@ def test_everybody_counts_the_same_to_the_request(targets: dict[str, Cheap], tot
         skip = balancer.out.stat().st_size
 
         client = volley(balancer, total)
+        assert client["faults"] == []
 
         settled(balancer)
         after, counts = balancer.metrics(), {name: one.counts() for name, one in targets.items()}
@@ -118,7 +119,6 @@ def test_everybody_counts_the_same_to_the_request(targets: dict[str, Cheap], tot
         def grown(name: str, **labels: str) -> int:
             return round(after.sum(name, **labels) - before.sum(name, **labels))
 
-        assert client["faults"] == []
         statuses = {int(status): count for status, count in client["statuses"].items()}
         assert sum(statuses.values()) == total
         # Requests: in all, by status, by target.
