@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from balancer.board.board import Board
 from balancer.data.deadlines import PERIOD
 from balancer.data.group import LiveGroup
+from balancer.data.http import upstream as _upstream  # noqa: F401 (at the start: an import needs a descriptor)
 from balancer.data.listener import LiveListener
 from balancer.data.place import Place, log
 from balancer.data.target import LiveTarget
@@ -98,7 +99,10 @@ class Live:
         if found is None:
             return
         snapshot, before = found.snapshot, self.targets
-        self.place.access_log.open(snapshot.access_log.path)
+        try:
+            self.place.access_log.open(snapshot.access_log.path)
+        except OSError as error:  # traffic matters more than its log: what was logged to before stays
+            log.error("access log cannot be opened path=%s error=%r", snapshot.access_log.path, error.strerror)
         specs = {group.name: {target.name: target for target in group.targets} for group in snapshot.target_groups}
         for name, group in found.groups.items():
             running = self.groups.get(name)

@@ -389,6 +389,7 @@ class Exchange:
         elif self.line.minor == 0:
             extra += b"Connection: keep-alive\r\n"
         self.head_sent = True
+        self.client.stop_expecting()  # no 100 may follow the final head
         self._stop_retrying()
         self.client.transport.write(head.out + extra + self.id_line)
         connection.deadline = now + (group.spec.timeouts.response_idle or NEVER)

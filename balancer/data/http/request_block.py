@@ -19,6 +19,7 @@ MAX_HOPS = 10
 
 _CLIENT_SAYS = frozenset((b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))
 _MERGED = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"forwarded", b"x-real-ip"))
+_OURS = frozenset((b"x-request-id", b"x-balancer-hops"))
 _X_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
 _MAX_FORWARDS = re.compile(rb"(^|\r\n)max-forwards:[^\r]*", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
@@ -201,4 +202,4 @@ def _is_plain(block: Block) -> bool:
 def _is_disguised(name: bytes) -> bool:
     """Return True for a name that a CGI-like upstream would merge with a field that we guard."""
     plain = name.replace(b"_", b"-")
-    return plain in _MERGED or plain.startswith(b"x-forwarded-")
+    return plain in _MERGED or plain in _CLIENT_SAYS or plain in _OURS or plain.startswith(b"x-forwarded-")

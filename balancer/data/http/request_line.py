@@ -59,7 +59,7 @@ class Line:
         self.is_head = method == b"HEAD"
         self.idempotent = method in IDEMPOTENT
         # True: nothing of this line needs a look beyond the route.
-        self.plain = minor == 1 and authority is None and method not in (b"CONNECT", b"TRACE", b"OPTIONS")
+        self.plain = minor == 1 and authority is None and method not in (b"HEAD", b"CONNECT", b"TRACE", b"OPTIONS")
         self.routes: dict[object, Any] = {}
         self.shown_method = method.decode()
         # As they stand in the access log: made once, as JSON.

@@ -184,6 +184,7 @@ class UpstreamProtocol(asyncio.Protocol):
                         and head.plain
                         and len(data) - end == head.length
                         and exchange.plain
+                        and not self._interim
                         and exchange.client.persistent
                     ):
                         exchange.whole_response(head, data[end:])
@@ -208,7 +209,7 @@ class UpstreamProtocol(asyncio.Protocol):
         if end > MAX_RESPONSE_HEAD:
             raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, f"{end} bytes")
         found = exchange.route.responses.head(head)
-        if found.plain and len(data) - end == found.length and exchange.short:
+        if found.plain and len(data) - end == found.length and exchange.short and not self._interim:
             exchange.whole_response(found, data[end:])
             return
         self._head(exchange, found, data[end:])
