@@ -177,7 +177,7 @@ class LiveTarget:
             _, connection = await connect.dial(
                 self.place.loop, self.spec.ip, self.spec.port, self.timeouts.connect, lambda: UpstreamProtocol(self)
             )
-        except OSError as error:
+        except Exception as error:  # whatever it is, the place among those that connect is free again
             self.connecting -= 1
             self.place.unreachable(self.group_name, self.spec.name)
             if exchange.serial == serial:
