@@ -10,15 +10,13 @@ import os
 import queue
 import select
 import stat
-import sys
 import threading
 import time
 from json.encoder import encode_basestring_ascii as quote
 
 __all__ = ["AccessLog", "Clock", "path_text", "quote"]
 
-MAX_PENDING = 32 * 1024 * 1024  # bytes that wait for a reader who has stopped, or for a disk
-SWITCH = 0.0005  # seconds until a busy loop lets the writing thread have its turn (Python's own 5 ms starve it)
+MAX_PENDING = 8 * 1024 * 1024  # bytes that wait for a reader who has stopped
 MAX_PATH = 1500  # characters of a path that are shown
 BATCH = 512  # lines that leave without waiting for the clock
 
@@ -83,7 +81,6 @@ class AccessLog:
             self._queue.put((self._descriptor, b""))  # closed once what waits for it is written
         self._path, self._descriptor, self.enabled = path, descriptor, descriptor >= 0
         if self.enabled and self._thread is None:
-            sys.setswitchinterval(SWITCH)
             self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
             self._thread.start()
 
