@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import os
 import signal
 import threading
@@ -190,8 +191,8 @@ def values_from_outside() -> None:
     with running("environment", GREETING="good morning", HEALTH_PATH="/ping", HEALTH_INTERVAL="500ms") as scene:
         assert scene.ask(request("GET", "/version")).body == b"good morning, this costs 5 $\n"
         wait_for(lambda: any(one.target == "/ping" for one in scene.targets[0].requests), 5, "a check of that path")
-    with running("environment") as scene:
-        assert scene.ask(request("GET", "/version")).body == b"hello, this costs 5 $\n"
+        group = json.loads(scene.balancer.get("/api/v1/config")[1])["snapshot"]["snapshot"]["target_groups"][0]
+        assert group["max_connections"] == 100, "what is not set has its default"
 
 
 @example("health-http")

@@ -34,7 +34,7 @@ from tests.support.waiting import pace, wait_for
 pytestmark = pytest.mark.chaos
 RATE = 200
 RELOADS, WARM = 100, 20
-EVERY = 0.15  # seconds from one to the next
+EVERY = 0.12  # seconds from one to the next
 MIB = 1024 * 1024
 BROKEN = "nonsense: 1\n"
 
@@ -203,9 +203,8 @@ def test_a_changed_file_is_taken_over_and_a_broken_one_is_not(
         wait_for(lambda turn=turn: weight(balancer) == 100 + number + 10 * turn, 5, "it is applied")  # type: ignore[misc]
     # Who asks twice (a signal, and the watcher that sees the change, too) gets one version.
     assert balancer.status()["config"]["version"] == version + 2
-    with balancer.expecting_log("rejected"):
-        change(balancer, balancer.render(weighed(targets, number + 50)) + BROKEN)
-        wait_for(lambda: balancer.metrics().sum("config_last_reload_success") == 0, 5, "it is refused")
+    change(balancer, balancer.render(weighed(targets, number + 50)) + BROKEN)
+    wait_for(lambda: balancer.metrics().sum("config_last_reload_success") == 0, 5, "it is refused")
     assert balancer.status()["config"]["version"] == version + 2
     assert weight(balancer) == 100 + number + 20
     balancer.reload(weighed(targets, number))
