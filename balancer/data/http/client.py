@@ -46,7 +46,7 @@ class ClientProtocol(asyncio.Protocol):
     """One client connection."""
 
     # Why reading is held back: a set of reasons, not a switch.
-    CONNECTING, UPSTREAM_FULL, PIPELINED, FULL = 1, 2, 4, 8
+    CONNECTING, UPSTREAM_FULL, PIPELINED, FULL, ASIDE = 1, 2, 4, 8, 16
 
     __slots__ = (
         "_body_limit",
@@ -279,6 +279,21 @@ class ClientProtocol(asyncio.Protocol):
                 self._soon()
         else:
             self.deadline = time.monotonic() + (self.listener.spec.timeouts.request_body_idle or NEVER)
+            self._give_way()
+
+    def _give_way(self) -> None:
+        """Let others have their turn if more tiny chunks are here than one turn may take."""
+        chunks = self._chunks
+        if chunks is not None and chunks.waiting:
+            self.hold(self.ASIDE)
+            self.listener.place.loop.call_soon(self._take_up, chunks)
+
+    def _take_up(self, chunks: ChunkReader) -> None:
+        """Go on with what was put aside, if the body that it belongs to is still read."""
+        if self._chunks is chunks and chunks.waiting and self.state in (BODY, DISCARD):
+            self.data_received(b"")
+            if self._chunks is not chunks or not chunks.waiting:
+                self.release(self.ASIDE)
 
     def _discard(self, data: bytes) -> None:
         try:
@@ -298,6 +313,8 @@ class ClientProtocol(asyncio.Protocol):
             self.next_request(time.monotonic())
         elif self._discarded > MAX_DISCARD:
             self._linger()
+        else:
+            self._give_way()
 
     # What the exchange wants
 
@@ -337,6 +354,7 @@ class ClientProtocol(asyncio.Protocol):
             self.transport.resume_reading()
             if not self.full:
                 self.deadline = time.monotonic() + LINGER
+            self._give_way()
         elif keep:
             self.next_request(time.monotonic())
         elif self.state == BODY or self._buffer:

@@ -471,7 +471,7 @@ class Exchange:
     def client_drained(self) -> None:
         """It does again."""
         if self.upstream is not None:
-            self.upstream.transport.resume_reading()
+            self.upstream.read_on()
             if self.head_sent and self.group is not None:
                 self.upstream.deadline = time.monotonic() + (self.group.spec.timeouts.response_idle or NEVER)
 

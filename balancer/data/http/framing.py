@@ -17,6 +17,7 @@ MAX_EXTENSIONS = 16 * 1024
 MAX_TRAILERS = 8 * 1024
 MAX_TRAILER_FIELDS = 32
 LAST_CHUNK = b"0\r\n\r\n"
+MAX_CHUNKS = 1024  # read in one go: what is left of a read full of tiny chunks waits until others had their turn
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
@@ -26,13 +27,16 @@ _SPACED = re.compile(rb"[0-9A-Fa-f]+[ \t]")
 _TRAILER = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _NEVER_IN_TRAILER = (b"content-length:", b"transfer-encoding:")
 
+# The usual size lines of small chunks: looked up, where a pattern and a conversion take four times as long.
+_SMALL = {form % size: size for size in range(1, 256) for form in (b"%x", b"%X")}
+
 _IN_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILERS, _DONE = range(5)
 
 
 class ChunkReader:
     """The state between two reads of a chunked body."""
 
-    __slots__ = ("_buffer", "_extensions", "_fields", "_left", "_state", "_too_large", "_trailers", "fault")
+    __slots__ = ("_buffer", "_extensions", "_fields", "_left", "_state", "_too_large", "_trailers", "fault", "waiting")
 
     def __init__(self, fault: Reason) -> None:
         """`fault` is the reason for a malformed chunk: BAD_CHUNK of a client, BAD_RESPONSE of a target."""
@@ -44,6 +48,7 @@ class ChunkReader:
         self._extensions = 0
         self._trailers = 0
         self._fields = 0
+        self.waiting = False  # more chunks are here than one turn may take: `feed(b"")` goes on
 
     @property
     def done(self) -> bool:
@@ -51,7 +56,10 @@ class ChunkReader:
         return self._state == _DONE
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Return (payload, what came after the body); raises Bad. The second is empty until `done`."""
+        """Return (payload, what came after the body); raises Bad. The second is empty until `done`.
+
+        At most MAX_CHUNKS are read; if `waiting` is true afterwards, call again with nothing, in another turn.
+        """
         if self._state == _IN_DATA and len(data) <= self._left:  # in the middle of a large chunk: nothing to copy
             self._left -= len(data)
             if not self._left:
@@ -62,7 +70,20 @@ class ChunkReader:
             self._buffer = b""
         pieces: list[bytes] = []
         at, end = 0, len(data)
+        left = MAX_CHUNKS
         while at < end and self._state != _DONE:
+            if self._state == _IN_SIZE:
+                while left:  # hot, for small chunks: whole ones, with nothing but a size
+                    stop = data.find(b"\r\n", at, at + 4)
+                    size = _SMALL.get(data[at:stop], 0) if stop > 0 else 0
+                    if not size or data[stop + size + 2 : stop + size + 4] != b"\r\n":
+                        break
+                    pieces.append(data[stop + 2 : stop + size + 2])
+                    at = stop + size + 4
+                    left -= 1
+                if not left or at == end:
+                    break
+                left -= 1
             if self._state == _IN_DATA:
                 piece = data[at : at + self._left]
                 pieces.append(piece)
@@ -87,6 +108,7 @@ class ChunkReader:
                 else:
                     self._read_trailer(data[at:stop])
                 at = stop + 2
+        self.waiting = not left and at < end and self._state != _DONE
         if self._state == _DONE:
             return b"".join(pieces), data[at:]
         self._buffer = data[at:]

@@ -34,6 +34,7 @@ class UpstreamProtocol(asyncio.Protocol):
     """One connection to a target."""
 
     __slots__ = (
+        "_aside",
         "_buffer",
         "_chunks",
         "_interim",
@@ -69,6 +70,7 @@ class UpstreamProtocol(asyncio.Protocol):
         self._interim = 0
         self._keep = True  # the response in hand leaves the connection usable
         self._chunks: ChunkReader | None = None
+        self._aside = False  # chunks that are here wait for another turn
 
     # Life of the connection
 
@@ -111,6 +113,8 @@ class UpstreamProtocol(asyncio.Protocol):
         rest = connect.unread(self.transport)
         if rest:
             self.data_received(rest)
+        while self._aside and self.exchange is not None:
+            self._take_up(self.exchange)
 
     def eof_received(self) -> bool:
         # An idle connection that the target closed must not be taken by the next request: out of the pool at once.
@@ -165,6 +169,11 @@ class UpstreamProtocol(asyncio.Protocol):
         self.paused = False
         if self.exchange is not None:
             self.exchange.upstream_drained()
+
+    def read_on(self) -> None:
+        """The client takes more: read again, unless what was read waits for its turn."""
+        if not self._aside:
+            self.transport.resume_reading()
 
     # The response
 
@@ -269,10 +278,23 @@ class UpstreamProtocol(asyncio.Protocol):
                 exchange.response_body(payload)
             if self._chunks.done:
                 self._finish(exchange, rest)
+            elif self._chunks.waiting and self.exchange is exchange:
+                self._aside = True
+                self.transport.pause_reading()
+                self.target.place.loop.call_soon(self._take_up, exchange)
         elif self._state == _UNTIL_CLOSE:
             exchange.response_body(data)
         else:
             self._unsolicited("bytes after a complete response")
+
+    def _take_up(self, exchange: Exchange) -> None:
+        """Go on with the chunks that were put aside so that others had their turn."""
+        if not self._aside or self.exchange is not exchange:
+            return
+        self._aside = False
+        self.data_received(b"")
+        if not self._aside and self.exchange is exchange and not exchange.client.full:
+            self.transport.resume_reading()
 
     def _finish(self, exchange: Exchange, rest: bytes) -> None:
         if self.exchange is not exchange:

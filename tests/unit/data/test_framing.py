@@ -6,6 +6,7 @@ import pytest
 
 from balancer.data.http.fields import Bad
 from balancer.data.http.framing import (
+    MAX_CHUNKS,
     MAX_EXTENSION,
     MAX_EXTENSIONS,
     MAX_TRAILER_FIELDS,
@@ -173,3 +174,25 @@ def test_the_middle_of_a_large_chunk_is_passed_on_without_a_copy() -> None:
 
 def test_a_chunk_is_written_with_its_size_in_hexadecimal() -> None:
     assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+
+
+@pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"01\r\nx\r\n", b"1;a\r\nx\r\n", b"fF\r\n" + b"y" * 255 + b"\r\n"])
+def test_a_read_full_of_small_chunks_is_taken_in_many_turns(piece: bytes) -> None:
+    count = 3 * MAX_CHUNKS + 5
+    reader = ChunkReader(Reason.BAD_CHUNK)
+    taken, rest = reader.feed(piece * count + b"0\r\n\r\nafter")
+    payload, turns = [taken], 1
+    while reader.waiting:
+        assert not rest
+        taken, rest = reader.feed(b"")
+        payload.append(taken)
+        turns += 1
+    assert reader.done and rest == b"after" and turns == 4
+    assert b"".join(payload) == piece.partition(b"\r\n")[2][:-2] * count
+
+
+def test_a_read_that_ends_with_the_last_chunk_of_a_turn_leaves_nothing_waiting() -> None:
+    reader = ChunkReader(Reason.BAD_CHUNK)
+    assert reader.feed(b"1\r\nx\r\n" * MAX_CHUNKS) == (b"x" * MAX_CHUNKS, b"")
+    assert not reader.waiting and not reader.done
+    assert reader.feed(b"0\r\n\r\n") == (b"", b"") and reader.done

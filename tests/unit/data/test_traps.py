@@ -288,3 +288,63 @@ def test_a_target_that_closed_an_idle_connection_costs_nobody_a_request() -> Non
         client.feed(GET)
         set_.loop.run()
         assert client.take().startswith(b"HTTP/1.1 200") and len(set_.upstreams) == 2
+
+
+# Turns: a peer that sends tiny chunks takes no more of a worker's time than others leave it
+
+TINY = 10_000
+FLOOD = b"1\r\nx\r\n" * TINY + b"0\r\n\r\n"
+
+
+def test_an_upload_in_tiny_chunks_lets_others_have_their_turn_and_arrives_whole() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        flooding, other = set_.client(), set_.client()
+        flooding.feed(CHUNKED + FLOOD + GET)
+        other.feed(GET)
+        set_.loop.run()
+        assert len(answers.requests[0][1]) == 0, "the other, though it came later"
+        assert [len(body) for _, body in answers.requests[1:]] == [TINY, 0]
+        assert other.take().count(b"200 OK") == 1 and flooding.take().count(b"200 OK") == 2
+        set_.check_quiet()
+
+
+def test_a_response_in_tiny_chunks_lets_others_have_their_turn_and_arrives_whole() -> None:
+    with stage() as set_:
+        flooded, other = set_.ask(), set_.ask()
+        served: list[int] = []
+        set_.upstreams[0].feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + FLOOD)
+        set_.loop.call_soon(lambda: served.append(len(flooded.received)))
+        set_.answer(OK, upstream=1)
+        assert other.take().endswith(b"ok")
+        head, _, body = flooded.take().partition(b"\r\n\r\n")
+        assert 0 < served[0] < len(body) + len(head)
+        assert body.count(b"x") == TINY and body.endswith(b"\r\n0\r\n\r\n")
+        set_.check_quiet()
+        flooded.feed(GET)
+        set_.loop.run()
+        assert len(set_.upstreams) == 2, "both connections are used again"
+
+
+def test_a_client_that_does_not_read_is_not_written_to_by_what_was_put_aside_for_ever() -> None:
+    with stage() as set_:
+        client = set_.ask()
+        client.stall()
+        set_.upstreams[0].feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + FLOOD[:-5])
+        for _ in range(12):
+            set_.upstreams[0].feed(FLOOD[:-5])
+        set_.loop.run()
+        assert client.get_write_buffer_size() < 2 * 64 * 1024
+        client.drain()
+        set_.answer(b"0\r\n\r\n")
+        assert client.take().count(b"x") == 13 * TINY
+        set_.check_quiet()
+
+
+def test_a_body_in_tiny_chunks_that_nobody_wants_is_thrown_away_in_turns() -> None:
+    rules = (Rule("rules[0]", Match(), FixedResponse(200, body="mine")),)
+    with stage(rules=rules) as set_:
+        client = set_.client()
+        client.feed(CHUNKED + FLOOD[12_000:] + GET)
+        set_.loop.run()
+        assert client.take().count(b"mine") == 2 and not client.is_closing()
