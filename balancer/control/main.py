@@ -179,5 +179,4 @@ def _mark(base: Snapshot) -> int:
 
 async def run(config: Path, channel: Channel, board: Board, start: ControlStart) -> int:
     """Run control until the supervisor wants it to end; return its exit code."""
-    log.to_stderr()
     return await Program(config, channel, board, start).run()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from balancer.board.board import Board
 from balancer.link import memory
 from balancer.link.channel import Channel, Ended, close_all
 from balancer.link.messages import ControlStart, control_start
+from balancer.log.sink import LOG, to_stderr
 from balancer.process.begin import OUR_FAULT, START_WITHIN, beat, begin, no_core_dumps
 
 Run = Callable[[Path, Channel, Board, ControlStart], Awaitable[int]]
@@ -48,12 +48,13 @@ def start(config: Path, run: Run) -> int:
 
 def main(config: str) -> int:
     """Return the exit code: 1 alone means that the first configuration is at fault, 70 is ours."""
+    to_stderr()
     try:
         from balancer.control.main import run
 
         return start(Path(config), run)
     except Exception:
-        traceback.print_exc()
+        LOG.exception("control failed")
         return OUR_FAULT
 
 

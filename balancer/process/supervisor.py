@@ -7,7 +7,7 @@ configuration: what to bind and what to pass on, control says.
     control <──built, refused, swapped, ready, eject, unreachable (+ place, pid)── supervisor <── a worker
 
 Rules
-1. One thread, one loop, standard library alone: nothing in here waits for anybody, and little can go wrong.
+1. One loop, standard library alone (its log is written by a thread): nothing waits for anybody, little can go wrong.
 2. Nothing a child says may stop it: what it does not understand it logs and forgets.
 3. At the end workers go first, control last, so that status and metrics can be read during the drain.
 """

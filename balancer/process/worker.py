@@ -13,7 +13,6 @@ import os
 import socket
 import sys
 import time
-import traceback
 from asyncio import AbstractEventLoop, Future, Task
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,10 +22,10 @@ import uvloop
 
 from balancer.board import layout
 from balancer.board.board import Board
-from balancer.control import log
 from balancer.link import memory
 from balancer.link.channel import Channel, Ended, close_all
 from balancer.link.messages import Message, WorkerStart, worker_start
+from balancer.log.sink import LOG, to_stderr
 from balancer.model import codec
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import Snapshot
@@ -127,7 +126,7 @@ class Worker:
             self._data.build(snapshot, sockets)
         except Exception as error:
             if not isinstance(error, ValueError):
-                traceback.print_exc()
+                LOG.exception("a snapshot could not be built")
             self._close_unused()
             self._say({"is": "refused", "revision": revision, "error": str(error) or repr(error)})
             return
@@ -139,7 +138,7 @@ class Worker:
             try:
                 self._swap()
             except Exception:
-                traceback.print_exc()
+                LOG.exception("a snapshot could not be taken over")
                 self._end(OUR_FAULT)
                 return
         elif self._head[layout.ROW_REVISION] != revision:
@@ -198,7 +197,7 @@ class Worker:
         try:
             await self._data.drain(seconds)
         except Exception:
-            traceback.print_exc()
+            LOG.exception("the drain failed")
             self._end(OUR_FAULT)
         else:
             self._end(0)
@@ -266,7 +265,6 @@ def start(new: NewDataPath, place: str) -> int:
     """Begin, serve until told to stop, and return the exit code."""
     channel = begin(f"balancer-w{place}")
     no_core_dumps()
-    log.to_stderr()
     try:
         message, descriptors = channel.wait(START_WITHIN)
     except Ended:
@@ -286,12 +284,13 @@ def start(new: NewDataPath, place: str) -> int:
 
 def main(place: str) -> int:
     """Return the exit code: 0 after a drain, 70 if it is our fault."""
+    to_stderr()
     try:
         from balancer.data.live import Live
 
         return start(Live, place)
     except Exception:
-        traceback.print_exc()
+        LOG.exception("worker failed")
         return OUR_FAULT
 
 
