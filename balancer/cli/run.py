@@ -32,8 +32,12 @@ def run(config: Path) -> None:
       2   wrong usage
       70  our fault
     """
-    if not config.exists():
-        raise InputFault(f"{config}: no such file or folder (name the configuration: balancer run config/)")
+    try:
+        config.stat()
+    except OSError as error:
+        gone = isinstance(error, FileNotFoundError)
+        said = "no such file or folder" if gone else (error.strerror or "it cannot be read").lower()
+        raise InputFault(f"{config}: {said} (name the configuration: balancer run config/)") from error
     if not sys.platform.startswith("linux"):
         raise InputFault("balancer run needs Linux (elsewhere, use the container image)")
     from balancer.process.supervisor import Supervisor

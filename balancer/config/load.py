@@ -10,7 +10,9 @@ from balancer.config import processors, source
 from balancer.config.check import STOP_GRACE, check
 from balancer.config.compile import compile_snapshot
 from balancer.config.fault import Fault, Finding, Place, Severity, ordered
+from balancer.config.sections.configuration import Configuration
 from balancer.config.validate import validate
+from balancer.config.writable import why_not
 from balancer.model.snapshot import Snapshot
 from balancer.model.units import parse_duration
 
@@ -53,6 +55,7 @@ def load(
         token = ""
         configuration = validated.configuration
         if configuration is not None:
+            findings += _log_findings(configuration)
             token = configuration.admin.token
             if configuration.admin.token_file:
                 secret = Path(configuration.admin.token_file)
@@ -72,6 +75,12 @@ def load(
 
 def _stop_grace(environment: Mapping[str, str]) -> float:
     return parse_duration(environment.get("BALANCER_STOP_GRACE", "")) or STOP_GRACE
+
+
+def _log_findings(configuration: Configuration) -> list[Finding]:
+    path = configuration.access_log.path if configuration.access_log is not None else "-"
+    found = why_not(path) if path and path != "-" else None
+    return [Finding(("access_log", "path"), *found)] if found is not None else []
 
 
 def _unreadable(secret: Path, error: Exception) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,6 +116,8 @@ def _unreadable(path: Path, error: Exception) -> Fault:
     remedy = "name a file, or a folder with *.yaml in it"
     if isinstance(error, PermissionError):
         remedy = "make it readable for this user"
+    elif isinstance(error, OSError) and error.errno == errno.ELOOP:
+        remedy = "make the link lead to a file"
     return Fault(str(path), 1, 1, "", f"cannot be read: {said}", remedy)
 
 

@@ -61,7 +61,7 @@ class Watch:
         for file in self._involved():
             try:
                 links = file.stat().st_nlink
-            except OSError:
+            except (OSError, ValueError):
                 continue
             if links == 0 and file not in self._replaced:
                 self._replaced.add(file)
@@ -78,7 +78,7 @@ class Watch:
                     e for e in self._config.iterdir() if e.suffix == ".yaml" and not e.name.startswith(".")
                 )
                 involved = dict.fromkeys(entries)
-        except OSError:
+        except (OSError, ValueError):
             pass  # it is being swapped: the next look sees what it is then
         return list(involved | dict.fromkeys(self._files))
 
@@ -86,9 +86,9 @@ class Watch:
         seen: list[tuple[str, int, int, int]] = []
         for file in self._involved():
             try:
-                what = file.resolve().stat()
+                what = file.stat()  # of the file that its links lead to
                 seen.append((str(file), what.st_ino, what.st_mtime_ns, what.st_size))
-            except OSError:
+            except (OSError, ValueError):
                 seen.append((str(file), 0, 0, 0))
         return tuple(seen)
 
@@ -97,7 +97,7 @@ class Watch:
         for file in self._involved():
             try:
                 content = file.read_bytes() if file.is_file() else b""
-            except OSError:
+            except (OSError, ValueError):
                 content = b""
             digest.update(b"%d %s %d " % (len(str(file)), str(file).encode(), len(content)))
             digest.update(content)

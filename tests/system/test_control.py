@@ -253,6 +253,30 @@ def test_a_changed_file_is_taken_over_by_itself(change: Any) -> None:
         assert balancer.status()["config"]["version"] == 3
 
 
+def test_a_configuration_that_becomes_a_link_to_itself_is_a_fault_and_control_lives_on() -> None:
+    with Recorder() as recorder, Balancer(configs.simple(recorder.address)) as balancer:
+        control, text = balancer.control_pid(), balancer.file.read_text()
+        balancer.file.unlink()
+        balancer.file.symlink_to(balancer.file.name)
+        wait_for(lambda: not balancer.status()["config"]["last_reload"]["success"], 5, "the fault is noticed")
+        [fault] = balancer.status()["config"]["last_reload"]["faults"]
+        assert "too many levels of symbolic links (make the link lead to a file)" in fault["message"]
+        balancer.file.unlink()
+        balancer.file.write_text(text)
+        wait_for(lambda: balancer.status()["config"]["last_reload"]["success"], 5, "it is a file again")
+        assert balancer.control_pid() == control
+
+
+def test_an_access_log_that_cannot_be_written_is_refused_and_the_present_one_goes_on(tmp_path: Path) -> None:
+    with Recorder() as recorder, Balancer(config := configs.simple(recorder.address)) as balancer:
+        after = balancer.reload({**config, "access_log": {"path": str(tmp_path)}}, applied=False)
+        [fault] = after["last_reload"]["faults"]
+        assert fault["path"] == "access_log.path"
+        assert fault["message"] == f"{tmp_path} is a folder (write a file in it, such as {tmp_path}/access.log)"
+        assert get(balancer) == 200
+        wait_for(balancer.access_log, 3, "the line of the request is where lines were before")
+
+
 def test_a_listener_that_cannot_be_bound_fails_the_whole_reload() -> None:
     with Recorder() as recorder, socket.create_server(("127.0.0.1", 0)) as taken:
         config = configs.simple(recorder.address)

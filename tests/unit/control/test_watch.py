@@ -109,3 +109,19 @@ def test_a_file_without_a_name_left_is_told_once(tmp_path: Path) -> None:
         file.unlink()
         assert watch.replaced_on_host() == [name]
         assert watch.replaced_on_host() == []
+
+
+def test_a_link_to_itself_is_a_change_and_so_is_the_file_that_replaces_it(tmp_path: Path) -> None:
+    file = tmp_path / "b.yaml"
+    file.write_text("a: 1\n")
+    watch = watched(file)
+    file.unlink()
+    file.symlink_to(file.name)
+    assert looks(watch) == [False, True, False, False]
+    watch.about_to_load()
+    watch.loaded((file,))
+    assert looks(watch) == [False] * 4
+    assert watch.replaced_on_host() == []
+    file.unlink()
+    file.write_text("a: 2\n")
+    assert looks(watch) == [False, True, False, False]
