@@ -3,6 +3,9 @@
 # make lint     style, types and the direction of imports
 # make bench    requests/s and CPU beside nginx and HAProxy
 # make soak     the long runs
+# make chaos    fifteen minutes of mixed faults under load (CHAOS_SECONDS=, CHAOS_SEED=)
+# make fuzz     any bytes at parsers, loader and matchers, guided by coverage (FUZZ_SECONDS=60 for each target)
+# make fuzz-wire  fuzzed bytes at two running workers (FUZZ_SECONDS=600)
 # make lock     the lock files anew from pyproject.toml (make lock UPGRADE=1: with newer versions)
 # make clean    remove everything that make made
 #
@@ -17,7 +20,7 @@ PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pyt
 
 # Compose, system and lint each want the machine for themselves.
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system test-compose lint format bench soak lock clean
+.PHONY: help demo test test-fast test-system test-compose lint format bench soak chaos fuzz fuzz-wire lock clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -57,6 +60,12 @@ bench: $(READY)
 
 soak: $(READY)
 	$(PYTEST) -m soak tests/system
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz.run
+
+fuzz-wire: $(READY)
+	$(BIN)/python -m tests.fuzz.live
 
 # No lock names a host. The three small ones are held to the versions of the big one.
 LOCK := pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11

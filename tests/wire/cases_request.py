@@ -230,6 +230,7 @@ either("trailer Content-Length", chunks(HELLO[:-2] + b"Content-Length: 50\r\n\r\
 either("trailer Transfer-Encoding", chunks(HELLO[:-2] + CHUNKED + b"\r\n\r\n"), f"{FRAMING} | {HEADER} | {CHUNK}", in_body=True, body=b"hello")
 refused("trailers of 9 kilobytes", chunks(HELLO[:-2] + b"X-T: " + b"a" * 9000 + b"\r\n\r\n"), "431 header_too_large", in_body=True)
 refused("33 trailers", chunks(HELLO[:-2] + b"".join(b"X-%d: 1\r\n" % n for n in range(33)) + b"\r\n"), "431 header_too_large", in_body=True)
+refused("33 trailers, a bare cr in the last", chunks(HELLO[:-2] + b"".join(b"X-%d: 1\r\n" % n for n in range(32)) + b"X-T: 1\rx\r\n\r\n"), CHUNK, in_body=True)
 forwarded("32 trailers", chunks(HELLO[:-2] + b"".join(b"X-%d: 1\r\n" % n for n in range(32)) + b"\r\n"), body=b"hello", lacks=(b"x-0",))
 refused("trailer without colon", chunks(HELLO[:-2] + b"nonsense\r\n\r\n"), f"{HEADER} | {CHUNK}", in_body=True)
 refused("trailer with space before the colon", chunks(HELLO[:-2] + b"X : 1\r\n\r\n"), f"{HEADER} | {CHUNK}", in_body=True)

@@ -23,6 +23,7 @@ _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
 _EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
+_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,16}(?:;|\r?\Z)")
 _SPACED = re.compile(rb"[0-9A-Fa-f]+[ \t]")
 _TRAILER = re.compile(_TOKEN + rb":[\t\x20-\x7e\x80-\xff]*")
 _NEVER_IN_TRAILER = (b"content-length:", b"transfer-encoding:")
@@ -116,13 +117,15 @@ class ChunkReader:
 
     def _check_unfinished(self, data: bytes, at: int) -> None:
         """Refuse early what no further byte can mend, so that nothing waits for it."""
-        limit = MAX_TRAILERS if self._state == _IN_TRAILERS else MAX_EXTENSION + 20
-        if len(data) - at > limit:
-            raise Bad(self._too_large if self._state == _IN_TRAILERS else self.fault, "a chunk line that does not end")
         rest = data[at:]
+        if self._state == _IN_TRAILERS:
+            self._check_trailer(rest)
+            return
+        if len(rest) > MAX_EXTENSION + 20:
+            raise Bad(self.fault, "a chunk line that does not end")
         if b"\n" in rest or b"\r" in rest[:-1]:
             raise Bad(self.fault, "a line in a chunked body that does not end in CRLF")
-        if self._state == _IN_SIZE and not re.match(rb"[0-9A-Fa-f]{1,16}(?:[ \t]*;|\r?$)", rest):
+        if not _BEGUN.match(rest):
             raise Bad(self.fault, "a chunk size that is not a hexadecimal number")
 
     def _read_size(self, line: bytes) -> None:
@@ -136,7 +139,16 @@ class ChunkReader:
         self._left = int(match[1], 16)
         self._state = _IN_DATA if self._left else _IN_TRAILERS
 
+    def _check_trailer(self, rest: bytes) -> None:
+        """Judge what is here of a trailer's line and its CR; what a byte shows comes before what a later one shows."""
+        begun = rest[:MAX_TRAILERS]
+        if b"\n" in begun or b"\r" in begun[:-1]:
+            raise Bad(self.fault, "a line in a chunked body that does not end in CRLF")
+        if len(rest) > MAX_TRAILERS:
+            raise Bad(self._too_large, "a trailer that does not end")
+
     def _read_trailer(self, line: bytes) -> None:
+        self._check_trailer(line + b"\r")
         if not line:
             self._state = _DONE
             return
