@@ -5,7 +5,8 @@ are in cells. Its size is fixed and sparse: what is never touched costs nothing.
 
     0        HEAD      magic, layout version, generation, config version, control's beat and pid, …
     64       GROUPS    one block of 32 a target group:  panic bits, number of tiers, share of each tier in percent
-             STATES    one block of 4 a target:         state code, evidence code, since (monotonic ms), weight factor ‰
+             STATES    one block of 8 a target:         state code, evidence code, since (monotonic ms), weight ‰,
+                                                        orders and the weight that they give
              ROWS      one row a worker place:          64 cells about the worker, then CELLS counters and gauges
 
 Rules
@@ -21,7 +22,7 @@ from __future__ import annotations
 from balancer.board import histogram
 
 MAGIC = 0x42414C414E434552  # "BALANCER"
-VERSION = 1
+VERSION = 2
 
 # HEAD
 (
@@ -33,7 +34,8 @@ VERSION = 1
     CONTROL_BEAT,
     CONFIG_LOADED,  # ms, wall clock: when the running configuration was taken over
     CONFIG_HASH,  # the first 64 bits of its hash: a control that starts anew knows its file again
-) = range(8)
+    DRILL_UNTIL,  # ms, monotonic: when a drill is over, whether or not control lives to end it; 0: none runs
+) = range(9)
 HEAD = 64
 
 # GROUPS: one block a target group
@@ -45,8 +47,20 @@ GROUPS_AT = HEAD
 
 # STATES: one block a target
 MAX_TARGETS = 8192
-STATE, EVIDENCE, SINCE, FACTOR = range(4)
-STATE_BLOCK = 4
+(
+    STATE,
+    EVIDENCE,
+    SINCE,
+    FACTOR,
+    ORDERS,  # bits, below
+    ORDERED,  # ms, wall clock: when the drain or its end was asked for
+    WEIGHT,  # the operator's weight + 1; 0: the configuration's
+    WEIGHED,  # ms, wall clock: when that weight was set
+) = range(8)
+STATE_BLOCK = 8
+# ORDERS: drained by the operator; serving by the operator's word, whatever the configuration says; the target itself
+# asked to be drained; since then it was seen away; it left the configuration or its name; its zone is drilled
+ORDER_DRAIN, ORDER_SERVE, ORDER_ASKED, ORDER_AWAY, ORDER_LEAVING, ORDER_DRILLED = (1 << bit for bit in range(6))
 STATES_AT = GROUPS_AT + MAX_GROUPS * GROUP_BLOCK
 
 # ROWS

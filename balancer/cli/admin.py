@@ -27,7 +27,9 @@ def admin_option(command: _Command) -> _Command:
     )(command)
 
 
-def ask(admin: str, path: str, *, method: str = "GET", timeout: float = 5.0) -> tuple[int, dict[str, Any]]:
+def ask(
+    admin: str, path: str, *, method: str = "GET", timeout: float = 5.0, body: dict[str, Any] | None = None
+) -> tuple[int, dict[str, Any]]:
     """Return status and JSON of an answer, problems (4xx, 5xx) included. Raises InputFault when there is none.
 
     A token is taken from `BALANCER_ADMIN_TOKEN`.
@@ -42,7 +44,10 @@ def ask(admin: str, path: str, *, method: str = "GET", timeout: float = 5.0) -> 
     url = admin.rstrip("/") + path
     token = os.environ.get("BALANCER_ADMIN_TOKEN", "")
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310 - the scheme was checked
+    data = None if body is None else json.dumps(body).encode()
+    if data is not None:
+        headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the scheme was checked
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
             return answer.status, _document(url, json.loads(answer.read()))

@@ -48,10 +48,11 @@ def plan(config: Path, as_json: bool, admin: str) -> None:
         raise click.exceptions.Exit(1)
     running = _running(admin)
     changes = diff(running, loaded.snapshot)
+    kept = _kept(admin, loaded.snapshot)
     if as_json:
-        click.echo(_document(config, admin, changes))
+        click.echo(_document(config, admin, changes, kept))
     else:
-        click.echo(_text(config, admin, changes))
+        click.echo("\n".join([*(f"! kept {one}" for one in kept), _text(config, admin, changes)]))
 
 
 def _running(admin: str) -> Snapshot:
@@ -70,6 +71,29 @@ def _running(admin: str) -> Snapshot:
         raise InputFault(f"{url} answers something else than a configuration (is this the same version?)") from error
 
 
+def _kept(admin: str, snapshot: Snapshot) -> list[str]:
+    """Return in words what the operator ordered that a reload with `snapshot` would not undo."""
+    status, document = ask(admin, "/api/v1/status")
+    if status != 200:
+        return []
+    written = {(group.name, target.name): target for group in snapshot.target_groups for target in group.targets}
+    told = []
+    for group in document.get("target_groups", ()):
+        for one in group["targets"]:
+            order, target = one.get("order") or {}, written.get((group["name"], one["name"]))
+            name = f"{group['name']}/{one['name']}"
+            if target is None and "#" not in one["name"]:
+                continue  # it leaves, and its orders with it
+            if order.get("drain") and not (target and target.drain):
+                told.append(f"{name} stays drained by the operator (balancer undrain {name})")
+            if order.get("drain") is False and target and target.drain:
+                told.append(f"{name} goes on serving by the operator's word (balancer drain {name})")
+            configured = target.weight if target else one["configured_weight"]
+            if order.get("weight") is not None and order["weight"] != configured:
+                told.append(f"{name} keeps the operator's weight {order['weight']} (balancer weight {name} reset)")
+    return told
+
+
 def _text(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
     if not changes:
         return f"{config}: no change against {admin}"
@@ -83,7 +107,7 @@ def _text(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
     return "\n".join([*lines, f"{config}: {summary} against {admin}{restart}"])
 
 
-def _document(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
+def _document(config: Path, admin: str, changes: tuple[Change, ...], kept: list[str]) -> str:
     import dataclasses
     import json
 
@@ -91,6 +115,7 @@ def _document(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
         "config": str(config),
         "admin": admin,
         "restart": any(change.restart for change in changes),
+        "kept": kept,
         "changes": [dataclasses.asdict(change) for change in changes],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)

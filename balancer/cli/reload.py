@@ -58,6 +58,7 @@ def changes(document: dict[str, Any]) -> list[str]:
     for one in document["changes"]:
         lines.append(f"{_SIGNS[one['kind']]} {one['kind']} {one['object']} {one['path']}: {one['cost']}")
         lines += [f"    {field['name']}: {field['old']} → {field['new']}" for field in one["fields"]]
+    kept = [f"! kept {one}" for one in document.get("kept", ())]
     if not lines:
-        return [f"no change; version {document['version']} runs"]
-    return [*lines, f"version {document['version']} runs in every worker"]
+        return [*kept, f"no change; version {document['version']} runs"]
+    return [*lines, *kept, f"version {document['version']} runs in every worker"]

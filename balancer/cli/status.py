@@ -110,10 +110,15 @@ def targets(group: dict[str, Any], now: datetime) -> list[Row]:
             ago(one["since"], now),
             f"{one['reason']} ({one['detail']})" if one.get("detail") else one["reason"],
             str(one["active_requests"]),
-            str(one["weight"]),
+            _weight(one),
         )
         for one in group["targets"]
     ]
+
+
+def _weight(target: dict[str, Any]) -> str:
+    weight, configured = target["weight"], target.get("configured_weight", target["weight"])
+    return str(weight) if weight == configured else f"{weight} (file: {configured})"
 
 
 def ago(moment: str | None, now: datetime) -> str:

@@ -112,4 +112,6 @@ def _target(target: Target) -> model.Target:
         port=port,
         weight=target.weight,
         zone=target.zone,
+        drain=target.drain,
+        disabled=target.disabled,
     )

@@ -225,6 +225,10 @@ def _targets(old: TargetGroup, new: TargetGroup) -> Iterator[Change]:
             yield Change(Kind.ADDED, "target", f"{path}.{name}", cost)
         elif changed := _differences(before[name], target, without=("ip", "port")):
             cost = "applies to the next pick"
+            if (target.drain or target.disabled) and not (before[name].drain or before[name].disabled):
+                cost = f"drains {name} for up to {drain}"
+            elif (before[name].drain or before[name].disabled) and not (target.drain or target.disabled):
+                cost = "serves again after its first good check, unless it is drained by the operator"
             if before[name].address != target.address:
                 cost = f"drains {before[name].address} for up to {drain}; the new address is checked first"
             yield Change(Kind.CHANGED, "target", f"{path}.{name}", cost, changed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from balancer.control.orders import Order
 from balancer.model.names import Evidence, ProbeResult, State
 
 Key = tuple[str, str]
@@ -31,6 +32,7 @@ class Probe:
     detail: str
     seconds: float
     body: str = ""
+    drain: bool = False  # the answer asked for a drain
 
 
 # What happens
@@ -53,11 +55,26 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class Ordered:
+    """The operator wants something else of the target than before."""
+
+    key: Key
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The target itself asks to be drained, by a field of a response."""
+
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time has passed: look whether something is over."""
 
 
-Event = Probed | Reported | Ticked
+Event = Probed | Reported | Ordered | Asked | Ticked
 
 # What follows
 

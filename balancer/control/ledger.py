@@ -6,21 +6,26 @@ Rules
    keeps its state and counts anew; at another address it is a new target.
 3. What vanished from discovery is draining for its connections and counted as missing for its zone: for a minute, or
    until another address takes its part.
+4. An order (`orders`) is of a name for a written target, of an address for a found one, and ends with its target. What
+   the target itself asks for is of its process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
+from balancer.control import orders
 from balancer.control.discovery.merge import source
 from balancer.control.facts import (
+    Asked,
     Changed,
     Effect,
     Event,
     Finished,
     Instant,
     Key,
+    Ordered,
     Probe,
     Probed,
     Reported,
@@ -29,6 +34,7 @@ from balancer.control.facts import (
     Vetoed,
 )
 from balancer.control.missing import Missing
+from balancer.control.orders import Order
 from balancer.control.record import Record
 from balancer.health.ejection import Ejector
 from balancer.health.machine import Event as Step
@@ -40,11 +46,14 @@ from balancer.picking.zones import Standing, assess
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What another control process knew of a target, read from the board."""
+    """What another control process knew of a target, read from the board. `slow`: it was starting slowly."""
 
     state: State
     evidence: Evidence
     since: Instant
+    order: Order = orders.NONE
+    leaving: bool = False
+    slow: bool = False
 
 
 class Ledger:
@@ -57,6 +66,7 @@ class Ledger:
         self.records: dict[Key, Record] = {}
         self.groups: dict[str, TargetGroup] = {}
         self._missing = Missing()
+        self._drilled: frozenset[Key] = frozenset()  # (target group, zone)
 
     def group(self, name: str) -> list[Record]:
         """Return the records of a group, in the order of its targets."""
@@ -84,6 +94,7 @@ class Ledger:
             for target in group.targets:
                 key = (group.name, target.name)
                 record = self.records.get(key)
+                order = self._order(record, target) if key not in leaving or source(target.name) else orders.NONE
                 if record is not None and (record.target.ip, record.target.port) != (target.ip, target.port):
                     if group.name in self._ejectors:
                         self._ejectors[group.name][1].forget(target.name)  # another process: nothing is held against it
@@ -94,6 +105,7 @@ class Ledger:
                         self._missing.found(group.name, target)
                 else:
                     record.take_over(group, target)
+                record.order = order if kept is None or key not in kept else kept[key].order
                 records[key] = record
         self.records, self.groups = records, {group.name: group for group in snapshot.target_groups}
         for name in [name for name in self._ejectors if name not in self.groups]:
@@ -102,6 +114,13 @@ class Ledger:
             effects += self._turn(record, leaving.get(key), now)
             effects += self._keep_ejected(record, now)
         return effects
+
+    @staticmethod
+    def _order(record: Record | None, target: Target) -> Order:
+        """Return the orders that go on for a target; `record`: what there was under its name."""
+        if record is None or (record.target.ip, record.target.port) == (target.ip, target.port):
+            return record.order if record is not None else orders.NONE
+        return orders.NONE if source(target.name) else replace(record.order, asked=False, away=False)
 
     def _note_missing(self, snapshot: Snapshot, leaving: Mapping[Key, float], now: Instant) -> None:
         """Count those that a name does not lead to any more; who was taken out of the configuration left on purpose."""
@@ -120,31 +139,48 @@ class Ledger:
         if kept is not None:
             record.state, record.evidence, record.since = kept.state, kept.evidence, kept.since
             record.reason = "restored"
+            record.slow_since = kept.since.monotonic if kept.slow and kept.state is State.HEALTHY else None
         elif group.health_check is None:
             record.state, record.reason = State.HEALTHY, "checks_off"
+            record.slow_since = now.monotonic if others_serve else None
         else:
             record.reason = "not_checked"
         record.joined_late = kept is None and others_serve
         return record
 
     def _turn(self, record: Record, until: float | None, now: Instant) -> list[Effect]:
-        """Begin or end a drain, and settle what needs no probe."""
-        if until is not None:
-            record.leaving_until = until
-            if record.state is not State.DRAINING:
-                return self._change(record, Step.DRAIN, now, record.evidence, "leaving")
-            return []
-        record.leaving_until = None
-        effects: list[Effect] = []
-        if record.state is State.DRAINING:
+        """Take note of who leaves and who came back."""
+        if until is None and record.leaving_until is not None:
             self._missing.found(record.group.name, record.target)
-            effects += self._change(record, Step.ENABLE, now, Evidence.NONE, "returned")
+        record.leaving_until = until
+        return self._settle(record, now)
+
+    def _settle(self, record: Record, now: Instant) -> list[Effect]:
+        """Begin or end a drain, and settle what needs no probe."""
+        effects: list[Effect] = []
+        event, reason = orders.wish(record.order, record.target, leaving=record.leaving_until is not None)
+        if event is Step.DRAIN and record.state is State.DISABLED:
+            effects += self._change(record, Step.ENABLE, now, Evidence.NONE, reason)
+        if event is not Step.ENABLE:
+            effects += self._change(record, event, now, record.evidence, reason)
+            if record.state in (State.DRAINING, State.DISABLED):
+                record.reason = reason
+            record.checked = record.checked or record.state is State.DISABLED
+            return effects
+        if record.state in (State.DRAINING, State.DISABLED):
+            effects += self._change(record, Step.ENABLE, now, Evidence.NONE, reason)
+            record.joined_late = self._others_serve(record)
+            if record.thresholds is not None:
+                record.thresholds.reset()
         if record.check is None and record.state in (State.UNKNOWN, State.UNHEALTHY):
             effects += self._change(record, Step.PASSED, now, Evidence.NONE, "checks_off")
         if not record.target.ip and record.state not in (State.UNHEALTHY, State.DRAINING, State.DISABLED):
             reason = ProbeResult.NAME_NOT_FOUND.value
             effects += self._change(record, Step.FAILED, now, Evidence.HARD, reason)
         return effects
+
+    def _others_serve(self, record: Record) -> bool:
+        return any(one is not record and one.state is State.HEALTHY for one in self.group(record.group.name))
 
     def _keep_ejected(self, record: Record, now: Instant) -> list[Effect]:
         """Go on with an ejection under the present settings: they may be others, or control has started anew."""
@@ -171,18 +207,25 @@ class Ledger:
         match event:
             case Ticked():
                 return self._tick(now)
-            case Probed(key, _) | Reported(key, _) if key not in self.records:
+            case Probed(key, _) | Reported(key, _) | Ordered(key, _) | Asked(key) if key not in self.records:
                 return []
             case Probed(key, probe):
                 return self._probed(self.records[key], probe, now)
             case Reported(key, kind):
                 return self._reported(self.records[key], kind, now)
+            case Ordered(key, order):
+                record = self.records[key]
+                record.order = order
+                return [*self._settle(record, now), Shifted(key)]
+            case Asked(key):
+                return self._ask(self.records[key], now)
 
     def _probed(self, record: Record, probe: Probe, now: Instant) -> list[Effect]:
         record.probes.append(probe)
         record.checked = True
+        asking = self._hear_asking(record, probe, now)
         if record.thresholds is None:
-            return []
+            return asking
         passed = probe.result is ProbeResult.OK
         event = record.thresholds.count(passed, record.state)
         effects: list[Effect] = []
@@ -195,7 +238,33 @@ class Ledger:
             if record.evidence is not probe.result.evidence:
                 record.evidence = probe.result.evidence
                 effects = [Shifted(record.key)]
-        return effects
+        return asking + effects
+
+    def _hear_asking(self, record: Record, probe: Probe, now: Instant) -> list[Effect]:
+        """Begin or end the drain that a target asks for.
+
+        A good probe ends it only after one that failed or asked again: until then it is the process that asked, whose
+        check may not know of its end.
+        """
+        if probe.drain:
+            effects = self._ask(record, now)
+            record.order = replace(record.order, away=record.order.asked)
+            return effects
+        if not record.order.asked:
+            return []
+        if probe.result is not ProbeResult.OK:
+            record.order = replace(record.order, away=True)
+        elif record.order.away:
+            record.order = replace(record.order, asked=False, away=False)
+            return self._settle(record, now)
+        return []
+
+    def _ask(self, record: Record, now: Instant) -> list[Effect]:
+        """Drain a target that asks for it, unless no other would serve."""
+        if record.order.asked or not self._others_serve(record):
+            return []
+        record.order = replace(record.order, asked=True, away=False)
+        return [*self._settle(record, now), Shifted(record.key)]
 
     def _is_back(self, record: Record) -> bool:
         """Whether an ejection for connect failures is over early: the process is there again."""
@@ -257,9 +326,19 @@ class Ledger:
 
     # What zone maths sees
 
+    def drill(self, zones: Collection[Key]) -> None:
+        """Fail these (target group, zone) from now on, and no others."""
+        self._drilled = frozenset(zones)
+
+    def drilled(self, record: Record) -> bool:
+        """Return whether a target's zone is failed on purpose."""
+        return bool(self._drilled) and (record.group.name, record.target.zone) in self._drilled
+
     def standings(self, group: str) -> list[Standing]:
         """Return the standing of each target of a group, in order, those that are missing behind them."""
-        standings = [record.standing(index) for index, record in enumerate(self.group(group))]
+        standings = [
+            record.standing(index, drilled=self.drilled(record)) for index, record in enumerate(self.group(group))
+        ]
         return standings + self._missing.standings(group, len(standings))
 
     def factors(self, group: str, now: float) -> dict[str, float]:

@@ -50,11 +50,14 @@ def _group(control: Control, group: TargetGroup) -> GroupPicture:
             for zone in zones
         ),
         tiers=tuple((tier.zones, share) for tier, share in tiers),
-        targets=tuple(_target(record, factors[record.target.name]) for record in control.ledger.group(group.name)),
+        targets=tuple(
+            _target(record, factors[record.target.name], drilled=control.ledger.drilled(record))
+            for record in control.ledger.group(group.name)
+        ),
     )
 
 
-def _target(record: Record, factor: float) -> TargetPicture:
+def _target(record: Record, factor: float, *, drilled: bool) -> TargetPicture:
     target = record.target
     return TargetPicture(
         group=record.group.name,
@@ -62,13 +65,18 @@ def _target(record: Record, factor: float) -> TargetPicture:
         address=target.address,
         ip=target.ip,
         zone=target.zone,
-        weight=target.weight,
+        weight=record.weight,
         state=record.state,
         evidence=record.evidence,
         since=record.since,
         reason=record.reason,
         detail=record.detail,
         factor=factor,
+        configured_weight=target.weight,
+        configured=record.configured,
+        order=record.order,
+        drain_timeout=record.group.drain_timeout,
+        drilled=drilled,
         probes=tuple(record.probes),
     )
 

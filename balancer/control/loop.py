@@ -21,12 +21,14 @@ from balancer.control import log
 from balancer.control.discovery.dns import Ask, Dns, ask
 from balancer.control.discovery.merge import host_of, hosts, source
 from balancer.control.facts import (
+    Asked,
     Changed,
     Effect,
     Event,
     Finished,
     Instant,
     Key,
+    Ordered,
     Probe,
     Probed,
     Reported,
@@ -34,6 +36,7 @@ from balancer.control.facts import (
     Vetoed,
 )
 from balancer.control.ledger import Kept, Ledger
+from balancer.control.orders import Order
 from balancer.control.places import Places
 from balancer.control.probes.job import job_of
 from balancer.control.probes.prober import Prober
@@ -106,6 +109,8 @@ class Control:
                 self.published.again()
             case "eject":
                 self.apply(Reported((str(message["group"]), str(message["target"])), str(message["kind"])))
+            case "asks":
+                self.apply(Asked((str(message["group"]), str(message["target"]))))
             case "unreachable":
                 record = self.ledger.records.get((str(message["group"]), str(message["target"])))
                 if record is not None:
@@ -119,6 +124,13 @@ class Control:
     def apply(self, event: Event) -> None:
         """Let an event have its effects."""
         self._follow(self.ledger.apply(event, instant()))
+
+    def order(self, key: Key, order: Order) -> None:
+        """Take the operator's orders on a target; whoever is to serve again is probed at once."""
+        self.apply(Ordered(key, order))
+        self.write_states()
+        if self.ledger.records[key].state is State.UNKNOWN:
+            self.prober.hurry(key)
 
     def _probed(self, key: Key, probe: Probe) -> None:
         if self.running is not None:

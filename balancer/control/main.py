@@ -93,7 +93,7 @@ class Program:
         """Go on with the snapshot that runs, with the states on the board; then see what is on disk."""
         control = self.control
         kept = kept_on_board(self._board, running, instant())
-        leaving = {key for key, one in kept.items() if one.state is State.DRAINING}
+        leaving = {key for key, one in kept.items() if one.leaving}
         base = as_written(running, leaving)
         loaded = await self.reload.read()
         if loaded.snapshot is not None and _mark(loaded.snapshot) == self._board.cells[layout.CONFIG_HASH]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from balancer.config.fault import Fault
+from balancer.control import orders
 from balancer.control.facts import Instant, Key, Probe
+from balancer.control.orders import Order
 from balancer.model.names import Evidence, State
 from balancer.model.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class TargetPicture:
-    """One target. `factor`: the part of its weight that it gets now; `probes`: the last ones, oldest first."""
+    """One target. `factor`: the part of its weight that it gets now; `probes`: the last ones, oldest first.
+
+    `weight` is the one in force, `configured_weight` the file's; `configured`: drain, disabled or serve, as the file
+    has it; `drain_timeout` in seconds.
+    """
 
     group: str
     name: str
@@ -27,6 +33,11 @@ class TargetPicture:
     detail: str
     factor: float
     probes: tuple[Probe, ...] = ()
+    configured_weight: int = 1
+    configured: str = "serve"
+    order: Order = orders.NONE
+    drain_timeout: float = 0.0
+    drilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from balancer.control import orders
 from balancer.control.facts import Instant, Key, Probe
 from balancer.health.thresholds import Thresholds
 from balancer.model.names import Evidence, State
@@ -25,6 +26,7 @@ class Record:
         "group",
         "joined_late",
         "leaving_until",
+        "order",
         "probes",
         "reason",
         "since",
@@ -47,6 +49,7 @@ class Record:
         self.checked = group.health_check is None  # its first check is done, or there is none
         self.ejected_until: float | None = None
         self.leaving_until: float | None = None
+        self.order = orders.NONE
         self.joined_late = False  # it came to a group that was serving: it starts slowly
         self.slow_since: float | None = None
 
@@ -57,6 +60,16 @@ class Record:
     @property
     def check(self) -> HealthCheck | None:
         return self.group.health_check
+
+    @property
+    def weight(self) -> int:
+        """Its weight: the operator's, else the configuration's."""
+        return self.target.weight if self.order.weight is None else self.order.weight
+
+    @property
+    def configured(self) -> str:
+        """What the configuration alone makes of it: drain, disabled, or serve."""
+        return "disabled" if self.target.disabled else "drain" if self.target.drain else "serve"
 
     def take_over(self, group: TargetGroup, target: Target) -> None:
         """Take another snapshot's settings; counting begins anew if the check is another one."""
@@ -75,9 +88,9 @@ class Record:
         """Return the seconds to its next probe."""
         return self.thresholds.next_delay(self.state, random) if self.thresholds is not None else 0.0
 
-    def standing(self, slot: int) -> Standing:
+    def standing(self, slot: int, *, drilled: bool = False) -> Standing:
         """Return what zone maths knows of it."""
-        return Standing(slot, self.target.zone, self.target.weight, self.state, self.evidence)
+        return Standing(slot, self.target.zone, self.weight, self.state, self.evidence, drilled=drilled)
 
 
 def _thresholds(check: HealthCheck | None) -> Thresholds | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from balancer.board import layout
 from balancer.board.board import Board, group_at, state_at
-from balancer.control import log
+from balancer.control import log, orders
 from balancer.control.facts import Instant, Key
 from balancer.control.ledger import Kept, Ledger
 from balancer.model.names import EVIDENCES, STATES, State
@@ -114,6 +114,9 @@ class States:
             wanted[at + layout.EVIDENCE] = record.evidence.code
             wanted[at + layout.SINCE] = max(0, int(record.since.monotonic * 1000))
             wanted[at + layout.FACTOR] = round(factors[record.target.name] * 1000)
+            leaving, drilled = record.leaving_until is not None, ledger.drilled(record)
+            for cell, value in orders.cells(record.order, leaving=leaving, drilled=drilled).items():
+                wanted[at + cell] = value
 
     def _count_failovers(self, snapshot: Snapshot, name: str, before: GroupShares, after: GroupShares) -> None:
         if len(before.shares) == len(after.shares):
@@ -158,5 +161,13 @@ def kept_on_board(board: Board, snapshot: Snapshot, now: Instant) -> dict[Key, K
             state, evidence = cells[at + layout.STATE], cells[at + layout.EVIDENCE]
             if state < len(STATES) and evidence < len(EVIDENCES):
                 age = max(0.0, now.monotonic - cells[at + layout.SINCE] / 1000)
-                kept[group.name, target.name] = Kept(STATES[state], EVIDENCES[evidence], now.earlier(age))
+                block = cells[at : at + layout.STATE_BLOCK]
+                kept[group.name, target.name] = Kept(
+                    STATES[state],
+                    EVIDENCES[evidence],
+                    now.earlier(age),
+                    orders.read(block),
+                    leaving=bool(block[layout.ORDERS] & layout.ORDER_LEAVING),
+                    slow=block[layout.FACTOR] < 1000,
+                )
     return kept

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from balancer.board import board, layout
 from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
-from balancer.data.target import LiveTarget
+from balancer.data.target import MAX_CONNECTING, LiveTarget
 from balancer.model.names import EVIDENCES, STATES, Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import TargetGroup
@@ -34,10 +34,12 @@ class LiveGroup:
     """A group in one worker, under one configuration of it."""
 
     __slots__ = (
+        "_drilled",
         "_factors",
         "_reasons",
         "_slot",
         "_spreader",
+        "_weights",
         "budget",
         "head_limit",
         "members",
@@ -70,6 +72,8 @@ class LiveGroup:
         self.single: policy.Policy | None = None  # the policy of the tier that has all the traffic
         self._spreader = zones.Spreader()
         self._factors: list[int] = [1000] * len(targets)
+        self._weights: list[int] = [target.weight for target in spec.targets]
+        self._drilled: list[bool] = [False] * len(targets)
         self._slot = slots.get(f"group|{spec.name}", -1)
         self._reasons = slots.get(f"reasons|{spec.name}", -1)
         self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
@@ -101,20 +105,26 @@ class LiveGroup:
         for _ in range(_PATIENCE):  # control writes for some microseconds at most, unless it was lost while it did
             seen = self.place.board.read(self._read)
             if seen is not None:
-                states, shares, panic = seen[1]
+                states, shares, panic, drill = seen[1]
                 break
         else:
-            states, shares, panic = self._read(self.place.board.cells)  # each cell is sound, if not of one moment
+            states, shares, panic, drill = self._read(
+                self.place.board.cells
+            )  # each cell is sound, if not of one moment
         now = time.monotonic()
         lost: list[LiveTarget] = []
-        for target, (state, evidence, factor) in zip(self.targets, states):
+        for slot, (target, (state, evidence, factor, orders, weight)) in enumerate(zip(self.targets, states)):
             state, evidence = self._with_own_ejection(target, state, evidence, now)
             if state is not target.state:
                 if state in (State.UNHEALTHY, State.EJECTED) and target.state not in (State.UNHEALTHY, State.EJECTED):
                     lost.append(target)
                 target.turn(state, evidence)
             target.evidence = evidence
-            self._factors[self.targets.index(target)] = factor
+            target.may_connect = -(-MAX_CONNECTING * factor // 1000) or 1
+            self._factors[slot] = factor
+            self._weights[slot] = weight - 1 if weight else self.spec.targets[slot].weight
+            # Control ends a drill; where it died with one running, the drill ends by its time.
+            self._drilled[slot] = bool(orders & layout.ORDER_DRILLED) and now * 1000 < drill
         self._rotate(shares, panic)
         if self.spec.rescue:
             for target in lost:
@@ -123,21 +133,25 @@ class LiveGroup:
 
     def _read(
         self, cells: memoryview[int]
-    ) -> tuple[list[tuple[State, Evidence, int]], tuple[int, ...], tuple[bool, ...]]:
+    ) -> tuple[list[tuple[State, Evidence, int, int, int]], tuple[int, ...], tuple[bool, ...], int]:
         states = []
+        drill = cells[layout.DRILL_UNTIL]
         for target in self.targets:
             if target.state_slot < 0:
-                states.append((State.UNKNOWN, Evidence.NONE, 1000))
+                states.append((State.UNKNOWN, Evidence.NONE, 1000, 0, 0))
                 continue
             at = board.state_at(target.state_slot)
             state, evidence = STATES[cells[at + layout.STATE]], EVIDENCES[cells[at + layout.EVIDENCE]]
-            states.append((state, evidence, cells[at + layout.FACTOR]))
+            orders, weight = cells[at + layout.ORDERS], cells[at + layout.WEIGHT]
+            factor = cells[at + layout.FACTOR] or 1000  # 0: control has not spoken yet
+            states.append((state, evidence, factor, orders, weight))
         if self._slot < 0:
-            return states, (), ()
+            return states, (), (), drill
         at = board.group_at(self._slot)
         count = min(cells[at + layout.GROUP_TIERS], layout.MAX_TIERS)
         shares = tuple(cells[at + layout.GROUP_SHARES + tier] for tier in range(count))
-        return states, shares, tuple(bool(cells[at + layout.GROUP_PANIC] >> tier & 1) for tier in range(count))
+        panic = tuple(bool(cells[at + layout.GROUP_PANIC] >> tier & 1) for tier in range(count))
+        return states, shares, panic, drill
 
     def _with_own_ejection(
         self, target: LiveTarget, state: State, evidence: Evidence, now: float
@@ -152,8 +166,9 @@ class LiveGroup:
     def _rotate(self, shares: tuple[int, ...], panic: tuple[bool, ...]) -> None:
         standings = []
         for slot, (target, spec) in enumerate(zip(self.targets, self.spec.targets)):
-            weight = spec.weight if spec.ip else 0  # nowhere to go while the name does not resolve
-            standings.append(zones.Standing(slot, spec.zone, weight, target.state, target.evidence))
+            weight = self._weights[slot] if spec.ip else 0  # nowhere to go while the name does not resolve
+            drilled = self._drilled[slot]
+            standings.append(zones.Standing(slot, spec.zone, weight, target.state, target.evidence, drilled=drilled))
         if len(shares) != len(self.tier_names):  # control has not spoken yet
             assessment = zones.assess(self.spec.zones, standings)
             shares = assessment.shares
@@ -246,7 +261,9 @@ class LiveGroup:
             exchange.place_at(target)
 
     def look(self, now: float) -> None:
-        """Called by the coarse clock: queues, own ejections that are over, gauges."""
+        """Called by the coarse clock: queues, own ejections and drills that are over, gauges."""
+        if any(self._drilled) and now * 1000 >= self.place.board.cells[layout.DRILL_UNTIL]:
+            self.refresh()
         for target in self.targets:
             target.look(now)
             target.show()
@@ -258,6 +275,12 @@ class LiveGroup:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
                 exchange.fail(Reason.QUEUE_TIMEOUT)
+
+    # What targets say of themselves
+
+    def asks_drain(self, target: LiveTarget) -> None:
+        """`target` said in a response that it wants no more requests: tell control, at most once a second."""
+        self.place.asks(self.spec.name, target.name)
 
     # What traffic shows
 

@@ -80,6 +80,14 @@ class Place:
             self._asked[key] = now
             self.send({"is": "unreachable", "group": group, "target": target})
 
+    def asks(self, group: str, target: str) -> None:
+        """Tell control that a target asks to be drained: at most once a second and target."""
+        now = self.loop.time()
+        key = f"asks|{group}|{target}"
+        if now - self._asked.get(key, -1.0) >= 1.0:
+            self._asked[key] = now
+            self.send({"is": "asks", "group": group, "target": target})
+
     def show(self, active: int) -> None:
         """Put on the board what is only worth showing now and then; `active`: the requests inside."""
         self.head[layout.ROW_ACTIVE] = active

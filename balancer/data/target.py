@@ -50,12 +50,14 @@ class LiveTarget:
         "connecting",
         "connections",
         "drain_timeout",
+        "draining",
         "ejected_until",
         "evidence",
         "group_name",
         "idle",
         "idle_limit",
         "limit",
+        "may_connect",
         "others",
         "place",
         "pooling",
@@ -90,6 +92,8 @@ class LiveTarget:
         self.idle_limit = NEVER  # learned: how long this target keeps an idle connection
         self.pooling = True  # connections may rest here
         self.removed = False
+        self.draining: asyncio.TimerHandle | None = None  # what ends its last requests
+        self.may_connect = MAX_CONNECTING  # connects in progress; fewer while it starts slowly
         self._dialling: dict[asyncio.Task[None], tuple[Exchange, int]] = {}  # for whom, at which serial
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
@@ -116,9 +120,22 @@ class LiveTarget:
     def turn(self, state: State, evidence: Evidence) -> None:
         """Take another state."""
         self.state, self.evidence = state, evidence
+        if state not in (State.DRAINING, State.DISABLED):
+            if self.draining is not None and not self.removed:
+                self.draining.cancel()
+                self.draining = None
+        elif self.draining is None:
+            self.draining = self.place.loop.call_later(self.drain_timeout, self._end)
+            self.place.loop.call_soon(self._move_unconnected)
         self.pooling = not self.removed and state in (State.HEALTHY, State.UNKNOWN, State.UNHEALTHY)
         if state not in (State.HEALTHY, State.UNKNOWN):
             self.close_idle()
+
+    def _move_unconnected(self) -> None:
+        """Move those that are placed here and not on their way yet: a target that drains gets no new connection."""
+        if self.draining is not None:
+            for exchange in self.unconnected():
+                exchange.rescue()
 
     # Work in hand
 
@@ -157,7 +174,7 @@ class LiveTarget:
 
     def connect(self, exchange: Exchange) -> None:
         """Bring `exchange` a new connection, or the failure to make one; later, never from within this call."""
-        if self.connecting >= MAX_CONNECTING:
+        if self.connecting >= self.may_connect:
             self.waiting.append((exchange, exchange.serial, time.monotonic()))
             return
         self.connecting += 1
@@ -191,7 +208,7 @@ class LiveTarget:
         self._next_waiting()
 
     def _next_waiting(self) -> None:
-        while self.waiting and self.connecting < MAX_CONNECTING:
+        while self.waiting and self.connecting < self.may_connect:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
                 self.connect(exchange)
@@ -267,12 +284,11 @@ class LiveTarget:
             for gauge in layout.TARGET_GAUGES:
                 self.place.row[self.cell + gauge] = 0
             self.cell, self.active_cell = -1, layout.NOWHERE + layout.TARGET_ACTIVE
-        if self.state is State.DRAINING:  # control has given it that time already
-            self._end()
-        elif self.active:
-            self.place.loop.call_later(self.drain_timeout, self._end)
+        if self.active and self.draining is None:  # else it has been given that time already
+            self.draining = self.place.loop.call_later(self.drain_timeout, self._end)
 
     def _end(self) -> None:
+        """The drain time is over: what still runs here is cut."""
         for connection in list(self.connections):
             if connection.exchange is not None:
                 connection.exchange.target_removed()

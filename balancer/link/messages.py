@@ -26,6 +26,7 @@ KINDS = frozenset(
         "withdraw",
         "swapped",
         "states",
+        "asks",
         "eject",
         "veto",
         "unreachable",

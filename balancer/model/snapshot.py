@@ -213,6 +213,8 @@ class Target:
     port: int
     weight: int = 1
     zone: str = "default"
+    drain: bool = False  # no new requests
+    disabled: bool = False  # no requests and no probes
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,10 @@ _ON_PURPOSE = frozenset({State.DRAINING, State.DISABLED})
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What zones know of one target. `missing`: it vanished from discovery less than a minute ago, undrained."""
+    """What zones know of one target. `missing`: it vanished from discovery less than a minute ago, undrained.
+
+    `drilled`: its zone is failed on purpose; it counts as down with hard evidence, and panic does not use it.
+    """
 
     slot: int
     zone: str
@@ -36,11 +39,12 @@ class Standing:
     state: State
     evidence: Evidence = Evidence.NONE
     missing: bool = False
+    drilled: bool = False
 
     @property
     def usable(self) -> bool:
         """Whether it may be picked at all, at least in panic."""
-        return self.weight > 0 and not self.missing and self.state not in _ON_PURPOSE
+        return self.weight > 0 and not self.missing and not self.drilled and self.state not in _ON_PURPOSE
 
     @property
     def listens(self) -> bool:
@@ -121,7 +125,7 @@ def weigh(standings: Sequence[Standing]) -> tuple[int, int]:
     for target in standings:
         if target.state is State.DISABLED or (target.state is State.DRAINING and not target.missing):
             continue
-        if target.missing:
+        if target.missing or target.drilled:
             counted += target.weight
         elif target.state is State.UNKNOWN:
             unknown += target.weight
@@ -136,7 +140,8 @@ def members(standings: Sequence[Standing], panic: bool) -> tuple[tuple[int, int]
     """Return (slot, weight) of those of one tier who are picked from; empty if nobody can serve.
 
     The healthy, else the unknown; in panic the healthy, the unknown and the softly unhealthy together, those where
-    nothing listens only when there is nobody else. Never draining, disabled, vanished ones or those of weight 0.
+    nothing listens only when there is nobody else. Never draining, disabled, vanished, drilled
+    ones or those of weight 0.
     """
     usable = [target for target in standings if target.usable]
     if panic:
@@ -217,5 +222,5 @@ def _zone_health(zone: str, standings: Sequence[Standing]) -> ZoneHealth:
     own = [target for target in standings if target.zone == zone]
     there = [target for target in own if target.missing or target.state not in _ON_PURPOSE]
     available, counted = weigh(own)
-    healthy = sum(target.state is State.HEALTHY and not target.missing for target in there)
+    healthy = sum(target.state is State.HEALTHY and not target.missing and not target.drilled for target in there)
     return ZoneHealth(zone, healthy, len(there), available / counted if counted else 0.0)

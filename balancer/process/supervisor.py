@@ -4,7 +4,7 @@ It holds the board, every listening socket and the last committed snapshot, whos
 configuration: what to bind and what to pass on, control says.
 
     control ──listen, offer, commit, withdraw, states, veto──> supervisor ──> every worker
-    control <──built, refused, swapped, ready, eject, unreachable (+ place, pid)── supervisor <── a worker
+    control <──built, refused, swapped, ready, eject, unreachable, asks (+ place, pid)── supervisor <── a worker
 
 Rules
 1. One loop, standard library alone (its log is written by a thread): nothing waits for anybody, little can go wrong.
@@ -39,7 +39,7 @@ CONTROL_GRACE = 5.0  # seconds control has for its own end
 INPUT_FAULT, OUR_FAULT = 1, 70  # exit codes
 
 _TO_WORKERS = frozenset({"states", "veto", "withdraw"})
-_TO_CONTROL = frozenset({"built", "refused", "swapped", "ready", "eject", "unreachable"})
+_TO_CONTROL = frozenset({"built", "refused", "swapped", "ready", "eject", "unreachable", "asks"})
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 

@@ -114,6 +114,8 @@ class Target(Section):
     address: DialAddress = needed("Host and port.", "backend-a:8000")
     zone: Name = option(_TARGET.zone, "Its fault domain.", "zone-a")
     weight: Weight = option(_TARGET.weight, "Its share beside the others; 0 gives it no new work.", 10)
+    drain: Flag = option(_TARGET.drain, "No new requests; those that run may finish within drain_timeout.", True)
+    disabled: Flag = option(_TARGET.disabled, "As drain, and it is not checked either.", True)
 
 
 class Discover(Section):

@@ -54,6 +54,9 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["parameters"] = [
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters
         ]
+    if route.body:
+        sent = {"schema": {"$ref": f"#/components/schemas/{route.body}"}}
+        operation["requestBody"] = {"required": True, "content": {JSON: sent}}
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for status, why in (*route.statuses, *_EVERYWHERE):
         operation["responses"][str(status)] = {"description": why, "content": {MEDIA: problem}}

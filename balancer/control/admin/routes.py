@@ -9,7 +9,10 @@ JSON, TEXT, HTML = "application/json", "text/plain", "text/html"
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. `schema` names its answer in `schemas`; `statuses`: what else it may answer, with why."""
+    """One operation. `schema` names its answer in `schemas`, `body` what it is sent, if anything.
+
+    `statuses`: what else it may answer, with why.
+    """
 
     method: str
     path: str
@@ -18,7 +21,12 @@ class Route:
     media: str = JSON
     schema: str = ""
     statuses: tuple[tuple[int, str], ...] = ()
+    body: str = ""
 
+
+_TARGET = "/api/v1/target_groups/{group}/targets/{target}"
+_NO_TARGET = (404, "there is no such target")
+_STANDS = (409, "the configuration disables the target, or it is leaving")
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/", "page", "The state of things as a page for people", HTML),
@@ -35,11 +43,44 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/status", "status", "What runs: workers, listeners, target groups, targets", schema="Status"),
     Route(
         "GET",
-        "/api/v1/target_groups/{group}/targets/{target}",
+        _TARGET,
         "target",
         "One target with its last 20 probes, newest first",
         schema="TargetDetail",
-        statuses=((404, "there is no such target"),),
+        statuses=(_NO_TARGET,),
+    ),
+    Route(
+        "POST",
+        f"{_TARGET}/drain",
+        "drain",
+        "Give a target no new requests; those that run may finish within the group's drain_timeout",
+        schema="TargetDetail",
+        statuses=(_NO_TARGET, _STANDS),
+    ),
+    Route(
+        "POST",
+        f"{_TARGET}/undrain",
+        "undrain",
+        "Let a target serve again, after its next good check",
+        schema="TargetDetail",
+        statuses=(_NO_TARGET, _STANDS),
+    ),
+    Route(
+        "PUT",
+        f"{_TARGET}/weight",
+        "weigh",
+        "Give a target another weight than the configuration does",
+        schema="TargetDetail",
+        statuses=((400, "the body is not a weight"), _NO_TARGET),
+        body="Weight",
+    ),
+    Route(
+        "DELETE",
+        f"{_TARGET}/weight",
+        "unweigh",
+        "Give a target the weight of the configuration again",
+        schema="TargetDetail",
+        statuses=(_NO_TARGET,),
     ),
     Route("GET", "/api/v1/config", "config", "The configuration that runs, secrets masked", schema="Config"),
     Route(

@@ -25,6 +25,8 @@ _NUMBER: Schema = {"type": "number", "minimum": 0}
 _TRUTH: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the group's traffic"}
+_MAYBE: Schema = {"type": ["boolean", "null"]}
+_WEIGHT: Schema = {"type": ["integer", "null"], "minimum": 0, "maximum": 1000}
 _STATE: Schema = {"enum": ["unknown", "healthy", "unhealthy", "ejected", "draining", "disabled"]}
 _EVIDENCE: Schema = {"enum": ["none", "soft", "hard"]}
 
@@ -41,6 +43,11 @@ _TARGET: dict[str, Schema] = {
     "detail": _TEXT,
     "evidence": _EVIDENCE,
     "active_requests": _COUNT,
+    "configured_weight": _COUNT,
+    "configured": {"enum": ["serve", "drain", "disabled"], "description": "what the configuration makes of it"},
+    "drilled": {"type": "boolean", "description": "its zone is failed on purpose"},
+    "order": {"oneOf": [{"type": "null"}, _ref("Order")]},
+    "drain_until": {**_TIME, "description": "when requests that still run there are cut; null unless it drains"},
 }
 
 SCHEMAS: dict[str, Schema] = {
@@ -72,10 +79,21 @@ SCHEMAS: dict[str, Schema] = {
         targets=_list("Target"),
     ),
     "Target": _object(**_TARGET),
+    "Order": {
+        **_object(drain=_MAYBE, drain_since=_TIME, weight=_WEIGHT, weight_since=_TIME, asked_by_target=_TRUTH),
+        "description": "what the operator, or the target itself, wants beside the configuration",
+    },
+    "Weight": _object(weight={"type": "integer", "minimum": 0, "maximum": 1000}),
     "TargetDetail": _object(target_group=_TEXT, **_TARGET, probes=_list("Probe")),
     "Probe": _object(at=_TIME, result=_TEXT, detail=_TEXT, duration_ms=_NUMBER, body=_TEXT),
     "Config": _object(snapshot={"type": "object"}, version=_COUNT, hash=_TEXT, loaded_at=_TIME),
-    "Outcome": _object(success=_TRUTH, version=_COUNT, changes=_list("Change"), faults=_list("Fault")),
+    "Outcome": _object(
+        success=_TRUTH,
+        version=_COUNT,
+        changes=_list("Change"),
+        faults=_list("Fault"),
+        kept={"type": "array", "items": _TEXT},
+    ),
     "Change": _object(
         kind={"enum": ["added", "removed", "changed"]},
         object=_TEXT,

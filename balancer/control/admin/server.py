@@ -14,6 +14,7 @@ from balancer import __version__
 from balancer.control import log, metrics
 from balancer.control.admin import guard, openapi, page, problems, views
 from balancer.control.admin.routes import HTML, JSON, ROUTES
+from balancer.control.admin.steering import Steering
 from balancer.control.look import picture
 from balancer.control.loop import Control
 from balancer.control.picture import Picture
@@ -34,12 +35,13 @@ _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class AdminServer:
-    """Answers the routes of `ROUTES`: the method of each route's name."""
+    """Answers the routes of `ROUTES`: the method of each route's name, here or in a room of its own."""
 
     def __init__(self, control: Control, reload: Reload, readiness: Readiness) -> None:
         self._control = control
         self._reload = reload
         self._readiness = readiness
+        self._steering = Steering(control, self._look)
         self._runner: web.AppRunner | None = None
         self._host_name = socket.gethostname()
         self._admin = Admin()
@@ -49,7 +51,9 @@ class AdminServer:
         self._admin = admin
         app = web.Application(middlewares=[self._guarded], client_max_size=MOST)
         for route in ROUTES:
-            app.router.add_route(route.method, route.path, getattr(self, route.name))
+            rooms = (self, self._steering)
+            answer = next(getattr(room, route.name) for room in rooms if hasattr(room, route.name))
+            app.router.add_route(route.method, route.path, answer)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
         host, _, port = admin.address.rpartition(":")
@@ -140,11 +144,12 @@ class AdminServer:
         if self._control.stopping:
             return problems.answer(503, "the balancer is stopping")
         outcome = await self._reload.apply("admin")
+        kept = views.orders_kept(self._look()[0])
         if not outcome.success:
             count = len(outcome.faults)
             detail = f"the configuration has {count} fault{'' if count == 1 else 's'}; nothing has changed"
-            return problems.answer(422, detail, **views.outcome(outcome))
-        return _json(views.outcome(outcome))
+            return problems.answer(422, detail, **views.outcome(outcome, kept))
+        return _json(views.outcome(outcome, kept))
 
     async def openapi(self, _request: web.Request) -> web.Response:
         return _json(openapi.document(ROUTES, __version__))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from balancer.config.fault import Fault
 from balancer.config.plan import Change
+from balancer.control import orders
 from balancer.control.facts import Probe
+from balancer.control.orders import Order
 from balancer.control.picture import GroupPicture, LastReload, Picture, TargetPicture
 from balancer.control.reload import Outcome
 from balancer.control.stats import Stats
 from balancer.model import codec
+from balancer.model.names import State
 
 MASK = "***"
+_LEAVING = (State.DRAINING, State.DISABLED)
 
 Json = dict[str, Any]
 
@@ -90,13 +95,14 @@ def config(picture: Picture) -> Json:
     }
 
 
-def outcome(result: Outcome) -> Json:
-    """Return how a reload ended."""
+def outcome(result: Outcome, kept: Sequence[str] = ()) -> Json:
+    """Return how a reload ended; `kept`: the operator's orders that differ from the configuration."""
     return {
         "success": result.success,
         "version": result.version,
         "changes": [change(one) for one in result.changes],
         "faults": [fault(one) for one in result.faults],
+        "kept": list(kept),
     }
 
 
@@ -144,7 +150,43 @@ def _target(one: TargetPicture, stats: Stats | None) -> Json:
         "detail": one.detail,
         "evidence": one.evidence.value,
         "active_requests": stats.active(one.group, one.name) if stats is not None else 0,
+        "configured_weight": one.configured_weight,
+        "configured": one.configured,
+        "drilled": one.drilled,
+        "order": _order(one.order),
+        "drain_until": time(one.since.wall + one.drain_timeout) if one.state in _LEAVING else None,
     }
+
+
+def _order(order: Order) -> Json | None:
+    """Return what the operator, or the target itself, wants beside the configuration; None for nothing."""
+    if order == orders.NONE:
+        return None
+    return {
+        "drain": order.drain,
+        "drain_since": time(order.drain_at),
+        "weight": order.weight,
+        "weight_since": time(order.weight_at),
+        "asked_by_target": order.asked,
+    }
+
+
+def orders_kept(picture: Picture) -> list[str]:
+    """Return in words where the operator's orders differ from the configuration, which does not undo them."""
+    told = []
+    for one in (target for group in picture.groups for target in group.targets):
+        name = f"{one.group}/{one.name}"
+        if one.order.drain and one.configured == "serve":
+            since = time(one.order.drain_at)
+            told.append(f"{name} stays drained by the operator since {since} (balancer undrain {name})")
+        if one.order.drain is False and one.configured == "drain":
+            told.append(f"{name} serves by the operator's word, the configuration drains it (balancer drain {name})")
+        if one.order.weight is not None and one.order.weight != one.configured_weight:
+            told.append(
+                f"{name} keeps the operator's weight {one.order.weight}, the configuration says "
+                f"{one.configured_weight} (balancer weight {name} reset)"
+            )
+    return told
 
 
 def _probe(probe: Probe) -> Json:

@@ -49,16 +49,19 @@ class HttpProbe:
         async with self._session.request(
             check.method, f"http://{address}:{job.port}{check.path}", headers=headers, allow_redirects=False
         ) as response:
+            drain = response.headers.get("X-Balancer-Drain") == "1"
             expected = any(low <= response.status <= high for low, high in check.expected_statuses)
             if not expected:
                 body = await _read(response, KEPT)
-                return Seen(ProbeResult.BAD_STATUS, f"status {response.status}", _text(body))
+                return Seen(ProbeResult.BAD_STATUS, f"status {response.status}", _text(body), drain)
             if check.expect_body:
                 body = await _read(response, MOST)
                 if not _matches(check.expect_body, body):
-                    return Seen(ProbeResult.BAD_BODY, f"the body has no {check.expect_body!r}", _text(body[:KEPT]))
+                    return Seen(
+                        ProbeResult.BAD_BODY, f"the body has no {check.expect_body!r}", _text(body[:KEPT]), drain
+                    )
             response.close()
-            return Seen(ProbeResult.OK, f"status {response.status}")
+            return Seen(ProbeResult.OK, f"status {response.status}", drain=drain)
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

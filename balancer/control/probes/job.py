@@ -39,12 +39,13 @@ class Seen:
     result: ProbeResult
     detail: str = ""
     body: str = ""
+    drain: bool = False  # it asks to be drained
 
 
 def job_of(group: TargetGroup, target: Target) -> Job | None:
-    """Return what is to be probed, or None: no check, or no address yet."""
+    """Return what is to be probed, or None: no check, no address yet, or disabled."""
     check = group.health_check
-    if check is None or not target.ip:
+    if check is None or not target.ip or target.disabled:
         return None
     return Job(target.ip, check.port or target.port, check.host or target.address, check)
 

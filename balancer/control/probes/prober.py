@@ -66,6 +66,13 @@ class Prober:
         self._schedule.begin(fresh, self._clock())
         self._wake.set()
 
+    def hurry(self, key: Key) -> None:
+        """Probe a target at once, rather than when it is due."""
+        job = self._jobs.get(key)
+        if job is not None and job not in self._running:
+            self._schedule.begin([job], self._clock())
+            self._wake.set()
+
     async def run(self) -> None:
         """Probe until cancelled."""
         self._http = HttpProbe()
@@ -118,7 +125,7 @@ class Prober:
         return await self._http.probe(job)
 
     def _deliver(self, job: Job, seen: Seen, started: float, ended: float) -> None:
-        probe = Probe(Instant(ended, time.time()), seen.result, seen.detail, ended - started, seen.body)
+        probe = Probe(Instant(ended, time.time()), seen.result, seen.detail, ended - started, seen.body, seen.drain)
         delays: list[float] = []
         for key in sorted(self._subscribers.get(job, ())):
             self._report(key, probe)

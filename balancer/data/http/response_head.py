@@ -20,9 +20,18 @@ class ResponseHead:
     `length`: bytes, CHUNKED, or UNTIL_CLOSE; what HEAD or a status without a body makes of it is the caller's.
     """
 
-    __slots__ = ("bodiless", "idle_hint", "keep", "length", "out", "plain", "status", "upgrade")
+    __slots__ = ("asks_drain", "bodiless", "idle_hint", "keep", "length", "out", "plain", "status", "upgrade")
 
-    def __init__(self, status: int, out: bytes, length: int, keep: bool, upgrade: bytes, idle_hint: float) -> None:
+    def __init__(
+        self,
+        status: int,
+        out: bytes,
+        length: int,
+        keep: bool,
+        upgrade: bytes,
+        idle_hint: float,
+        asks_drain: bool = False,
+    ) -> None:
         self.status = status
         self.out = out
         self.length = length
@@ -30,7 +39,8 @@ class ResponseHead:
         self.upgrade = upgrade
         self.idle_hint = idle_hint  # seconds from Keep-Alive: timeout=n; 0: not said
         self.bodiless = status < 200 or status in (204, 304)
-        self.plain = status >= 200 and not self.bodiless and length >= 0 and keep and not idle_hint
+        self.asks_drain = asks_drain  # X-Balancer-Drain: 1, said to us and to no client
+        self.plain = status >= 200 and not self.bodiless and length >= 0 and keep and not idle_hint and not asks_drain
 
 
 def read_response(head: bytes, lines: Lines) -> ResponseHead:
@@ -47,6 +57,7 @@ def read_response(head: bytes, lines: Lines) -> ResponseHead:
     kept: list[tuple[bytes, bytes]] = []
     upgrade = b""
     idle_hint = 0.0
+    asks_drain = False
     try:
         for line in split(head[end:], MAX_RESPONSE_FIELDS, Reason.RESPONSE_HEADER_TOO_LARGE):
             name, value = lines.read(line)
@@ -61,6 +72,8 @@ def read_response(head: bytes, lines: Lines) -> ResponseHead:
                 idle_hint = float(hint[1]) if hint else 0.0
             elif name == b"upgrade":
                 upgrade = value.lower()
+            elif name == b"x-balancer-drain":
+                asks_drain = asks_drain or value == b"1"
             elif name not in HOP_BY_HOP and name != b"x-request-id":
                 kept.append((name, line))
         if codings and minor == 0:
@@ -76,4 +89,4 @@ def read_response(head: bytes, lines: Lines) -> ResponseHead:
         out.append(b"Content-Length: %d" % length)
     keep = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
     out.append(b"")
-    return ResponseHead(status, b"\r\n".join(out), length, keep, upgrade, idle_hint)
+    return ResponseHead(status, b"\r\n".join(out), length, keep, upgrade, idle_hint, asks_drain)

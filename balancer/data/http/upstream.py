@@ -244,6 +244,8 @@ class UpstreamProtocol(asyncio.Protocol):
             if rest and self.exchange is exchange:
                 self._read_head(exchange, rest)
             return
+        if head.asks_drain and exchange.group is not None:
+            exchange.group.asks_drain(self.target)
         if head.idle_hint:
             self.idle_limit = max(0.5, head.idle_hint - 1.0)
         length = 0 if head.bodiless or exchange.line.is_head else head.length

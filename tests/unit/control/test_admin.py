@@ -11,6 +11,7 @@ from balancer.config.fault import Fault
 from balancer.control.admin import guard, openapi, page, views
 from balancer.control.admin.routes import ROUTES
 from balancer.control.admin.server import AdminServer, url
+from balancer.control.admin.steering import Steering
 from balancer.control.facts import Instant, Probe
 from balancer.control.picture import GroupPicture, LastReload, Picture, TargetPicture, WorkerPicture, ZonePicture
 from balancer.model.names import Evidence, ProbeResult, State
@@ -161,7 +162,10 @@ def test_the_page_escapes_what_it_shows() -> None:
 
 def test_every_route_is_served_and_the_document_is_valid() -> None:
     validate(openapi.document(ROUTES, "1.2.3"))
-    assert [route.name for route in ROUTES if not callable(getattr(AdminServer, route.name, None))] == []
+    rooms = (AdminServer, Steering)
+    assert [
+        route.name for route in ROUTES if not any(callable(getattr(room, route.name, None)) for room in rooms)
+    ] == []
 
 
 def test_an_address_of_all_is_shown_as_loopback() -> None:
