@@ -288,3 +288,18 @@ def test_a_target_that_closed_an_idle_connection_costs_nobody_a_request() -> Non
         client.feed(GET)
         set_.loop.run()
         assert client.take().startswith(b"HTTP/1.1 200") and len(set_.upstreams) == 2
+
+
+def test_an_id_is_given_once_however_many_heads_were_refused_between() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        client = set_.client()
+        client.feed(GET)
+        set_.loop.run()
+        set_.place.count = 4095 - 1
+        for _ in range(TIMES):
+            set_.ask(b"nonsense\r\n\r\n")
+            client.feed(GET)
+            set_.loop.run()
+        seen = [head.get("x-request-id") for head, _ in answers.requests]
+        assert len(set(seen)) == TIMES + 1
