@@ -109,9 +109,13 @@ class DataPath:
             target.give(upstream, time.monotonic())
             upstream.deadline = NEVER
             self.upstreams.append(upstream)
-        self.client = ClientProtocol(listener)
-        self.transport = Listening()
-        self.client.connection_made(self.transport)
+        self._listener = listener
+        self.connect(Listening())
+
+    def connect(self, transport: Listening) -> None:
+        """Be another client from here on."""
+        self.client = ClientProtocol(self._listener)
+        self.client.connection_made(transport)
 
     def exchange(self, head: bytes, answer: bytes) -> None:
         """Carry one request and its response, the response in one piece."""

@@ -80,8 +80,8 @@ class LiveListener:
         if spec.limits.connections_per_client:
             self._per_client.update(_network(client.peer) for client in self.connections)
         for client in self.connections:
-            client.trusted = self.trusts(client.peer)
-            client.memory = self._memories[client.trusted]
+            trusted = self.trusts(client.peer)
+            client.use(self._memories[trusted], trusted=trusted)
 
     def _route(self, rule: str, action: Action, groups: dict[str, LiveGroup]) -> Route:
         place, slots, memory = self.place, self._slots, self._responses

@@ -12,6 +12,8 @@ from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
 from balancer.data.deadlines import Deadlines
 
+ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
+
 log = logging.getLogger("balancer.worker")
 
 
@@ -29,6 +31,7 @@ class Place:
         "deadlines",
         "draining",
         "head",
+        "id_start",
         "loop",
         "number",
         "places",
@@ -61,6 +64,7 @@ class Place:
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.
         self.prefix = secrets.token_hex(8).encode()
         self.count = 0
+        self.id_start = b""  # of the lines with the next 4096 ids
         self.connections = 0
         self.draining = False
         self.remember = remember
@@ -71,6 +75,14 @@ class Place:
         """Add to a counter of this worker's row; a negative slot (no place on the board) is ignored."""
         if cell >= 0:
             self.row[cell] += amount
+
+    def next_id_line(self) -> bytes:
+        """Return the line of the next request's id, with the empty line after it. hot: 0.1 µs; formatted 0.25."""
+        self.count = count = self.count + 1
+        low = count & 0xFFF
+        if not low or not self.id_start:
+            self.id_start = b"X-Request-ID: %b%05x" % (self.prefix, count >> 12)
+        return self.id_start + ID_ENDS[low]
 
     def unreachable(self, group: str, target: str) -> None:
         """Ask control to resolve a target's name again: at most once a second and target."""

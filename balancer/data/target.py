@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from balancer.board import layout
 from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
+from balancer.data.http.response_head import NO_RESPONSE
 from balancer.data.place import Place, log
 from balancer.health.ejection import Streaks
 from balancer.model.names import Evidence, State
@@ -56,6 +57,8 @@ class LiveTarget:
         "group_name",
         "idle",
         "idle_limit",
+        "last_head",
+        "last_response",
         "limit",
         "may_connect",
         "others",
@@ -94,6 +97,7 @@ class LiveTarget:
         self.removed = False
         self.draining: asyncio.TimerHandle | None = None  # what ends its last requests
         self.may_connect = MAX_CONNECTING  # connects in progress; fewer while it starts slowly
+        self.last_head, self.last_response = b"HTTP/1.1", NO_RESPONSE  # most often the next is the same
         self._dialling: dict[asyncio.Task[None], tuple[Exchange, int]] = {}  # for whom, at which serial
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import h11
 import httptools
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from balancer.data.http.fields import CHUNKED, Bad, Lines
 from balancer.data.http.memory import RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block, read_block
-from balancer.data.http.request_line import Line, read_line
+from balancer.data.http.request_line import Line, read_any_line, read_line
 from balancer.data.http.response_head import read_response
 from tests.property.messages import heads, mutated, responses
 from tests.support import http1
@@ -66,6 +67,41 @@ def test_a_remembered_response_head_means_what_was_read(made: list[bytes]) -> No
             return {name: getattr(found, name) for name in found.__slots__}
 
         assert read(on) == read(off)
+
+
+PIECES = [b"GET", b"HEAD", b"BREW", b"POST", b" ", b"/", b"//", b"/.", b"/..", b"a", b"%41", b"%2f", b"%", b"?", b"x=1"]
+PIECES += [
+    b"#",
+    b"\\",
+    b'"',
+    b"\x80",
+    b"\t",
+    b"\r",
+    b"\n",
+    b"\x00",
+    b"http://a",
+    b":",
+    b"*",
+    b" HTTP/1.1",
+    b" HTTP/1.0",
+]
+
+
+@given(
+    st.one_of(
+        ANY_HEAD.map(lambda head: half(head)[0]),
+        st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join),
+        st.lists(st.sampled_from(PIECES), max_size=12).map(lambda made: b"GET /" + b"".join(made) + b" HTTP/1.1"),
+    )
+)
+def test_the_short_reading_of_a_request_line_is_the_long_one(line: bytes) -> None:
+    def read(by: Callable[[bytes], Line]) -> object:
+        try:
+            return told(by(line))
+        except Bad as bad:
+            return bad.reason, bad.detail
+
+    assert read(read_line) == read(read_any_line)
 
 
 def reads(head: bytes) -> tuple[Line, Block] | None:

@@ -32,6 +32,7 @@ from balancer.model.reason import Reason
 from balancer.net import connect
 
 if TYPE_CHECKING:
+    from balancer.data.http.memory import RequestMemory
     from balancer.data.listener import LiveListener
 
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is served
@@ -49,6 +50,7 @@ class ClientProtocol(asyncio.Protocol):
     CONNECTING, UPSTREAM_FULL, PIPELINED, FULL, ASIDE = 1, 2, 4, 8, 16
 
     __slots__ = (
+        "_block",
         "_body_limit",
         "_buffer",
         "_chunks",
@@ -86,6 +88,7 @@ class ClientProtocol(asyncio.Protocol):
         self.full = False  # its write buffer is over the mark
         self.persistent = True  # may serve another request after this one
         self.requests = 0
+        self._block: Block | None = None  # the plain block that came last
         self._buffer = b""
         self._chunks: ChunkReader | None = None
         self._left = 0
@@ -135,6 +138,10 @@ class ClientProtocol(asyncio.Protocol):
             return True
         return False
 
+    def use(self, memory: RequestMemory, *, trusted: bool) -> None:
+        """Read what comes next by another snapshot."""
+        self.memory, self.trusted, self._block = memory, trusted, None
+
     # Bytes
 
     def data_received(self, data: bytes) -> None:
@@ -142,19 +149,27 @@ class ClientProtocol(asyncio.Protocol):
             if self.state == IDLE:
                 if not self._buffer:
                     # hot: exactly one known head without a body, the common case
-                    at = data.find(b"\r\n")
-                    block = self.memory.blocks.new.get(data[at:])
-                    if block is not None and block.plain:
-                        line = self.memory.lines.new.get(data[:at])
-                        if line is not None and line.plain:
-                            self.state = WAIT
-                            self.deadline = NEVER
-                            self._serving = True
-                            self.requests = requests = self.requests + 1
-                            if requests >= self._most:
-                                self.persistent = False
-                            self.exchange.begin_plain(line, block, time.monotonic())
-                            return
+                    memory = self.memory
+                    block = self._block
+                    line = None
+                    if block is not None and data.endswith(block.raw):
+                        # The block that came last: what stands before is a known line, or this was not it (-0.2 µs).
+                        line = memory.lines.new.get(data[: -len(block.raw)])
+                    else:
+                        at = data.find(b"\r\n")
+                        block = memory.blocks.new.get(data[at:])
+                        if block is not None and block.plain:
+                            self._block = block
+                            line = memory.lines.new.get(data[:at])
+                    if block is not None and line is not None and line.plain:
+                        self.state = WAIT
+                        self.deadline = NEVER
+                        self._serving = True
+                        self.requests = requests = self.requests + 1
+                        if requests >= self._most:
+                            self.persistent = False
+                        self.exchange.begin_plain(line, block, time.monotonic())
+                        return
                 self._read_head(data)
             elif self.state == WAIT:
                 self._wait_with(data)
@@ -320,7 +335,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def forwarded(self, block: Block) -> bytes:
         """Return the X-Forwarded-* lines for one request, where a trusted peer has sent some."""
-        return self.listener.forwarded(self.peer, self.trusted, block)
+        return self.listener.forwarded(self.peer, self.trusted, block) if self.trusted else self.suffix
 
     def shown_behind(self, block: Block) -> str:
         """Return what the access log shows of a client behind a trusted peer."""
@@ -414,8 +429,7 @@ class ClientProtocol(asyncio.Protocol):
         """Answer a head that cannot be served, and end the connection."""
         now = time.monotonic()
         place = self.listener.place
-        place.count += 1
-        request_id = f"{place.prefix.decode()}{place.count:08x}"
+        request_id = place.next_id_line()[14:-4].decode()
         headers = (("Allow", replies.ALLOW),) if reason.status == 405 else ()
         status, data = replies.failure(
             reason,

@@ -28,7 +28,8 @@ from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
 from balancer.data.http.response_head import ResponseHead
 from balancer.data.http.tunnel import Tunnel
-from balancer.data.place import Place, log
+from balancer.data.place import ID_ENDS, Place, log
+from balancer.data.target import MAX_IDLE, MAX_REQUESTS
 from balancer.model.reason import Reason
 from balancer.net import failures
 
@@ -130,15 +131,27 @@ class Exchange:
             self._reset()
         place = self.place
         row = place.row
-        self.line, self.block, self.started, self.route, self.group = line, block, now, route, group
-        place.count = count = place.count + 1
-        self.id_line = id_line = b"X-Request-ID: %b%08x\r\n\r\n" % (place.prefix, count)
+        self.line = line
+        self.block = block
+        self.started = now
+        self.route = route
+        self.group = group
+        low = (place.count + 1) & 0xFFF
+        if low and place.id_start:  # place.next_id_line, written out
+            place.count += 1
+            self.id_line = id_line = place.id_start + ID_ENDS[low]
+        else:
+            self.id_line = id_line = place.next_id_line()
         listener.active = active = listener.active + 1
         row[listener.active_cell] = active
-        target = group.pick()
-        if target is None:
-            self._no_target()
-            return
+        policy = group.single  # group.pick, written out
+        slot = policy.pick(()) if policy is not None else None
+        target = group.targets[slot] if slot is not None else None
+        if target is None or target.active + target.others >= target.limit:
+            target = group.pick()
+            if target is None:
+                self._no_target()
+                return
         idle = target.idle
         if not idle or idle[-1].deadline <= now or not line.idempotent:
             self.place_at(target)
@@ -179,15 +192,12 @@ class Exchange:
         listener = client.listener
         listener.active += 1
         place.row[listener.active_cell] = listener.active
-        place.count += 1
-        if block.request_id:
-            self.id_line = b"X-Request-ID: %b\r\n\r\n" % block.request_id
-        else:
-            self.id_line = b"X-Request-ID: %b%08x\r\n\r\n" % (place.prefix, place.count)
+        own = place.next_id_line()
+        self.id_line = b"X-Request-ID: %b\r\n\r\n" % block.request_id if block.request_id else own
         self.request_done = block.length == 0
         self._replay = None if self.request_done else []
         self.keep = client.persistent and ((line.minor == 1 and block.keep is not False) or block.keep is True)
-        self.plain = self.request_done and self.keep and line.minor == 1 and not line.is_head and not block.upgrade
+        self.plain = self.request_done and line.minor == 1 and not line.is_head and not block.upgrade
 
         if block.max_forwards == 0 and line.method == b"OPTIONS":
             self.route, self.group = client.listener.nowhere, None
@@ -306,7 +316,7 @@ class Exchange:
     def request_end(self) -> None:
         """The request's body is complete."""
         self.request_done = True
-        self.plain = self.keep and self.line.minor == 1 and not self.line.is_head and not self.head_sent
+        self.plain = self.line.minor == 1 and not self.line.is_head and not self.head_sent
         connection = self.upstream
         if connection is not None:
             if self.block.length == CHUNKED:
@@ -316,20 +326,19 @@ class Exchange:
 
     # The response
 
-    @property
-    def short(self) -> bool:
-        """Whether a plain response may go the short way: nothing has to be said or done beside passing it on."""
-        return self.plain and self.client.persistent
-
     def whole_response(self, head: ResponseHead, body: bytes) -> None:
         """A plain response that came in one piece, to a plain request: the short way. hot."""
         status = head.status
-        group, target, connection, client = self.group, self.target, self.upstream, self.client
+        group = self.group
+        target = self.target
+        connection = self.upstream
+        client = self.client
         assert group is not None and target is not None and connection is not None
         if status >= 429 and tries.by_status(self, head):
             return
         self.upstream = connection.exchange = None  # first: a client that is full must not stop a connection that rests
-        client.transport.write(head.out + self.id_line + body)
+        last = not self.keep or not client.persistent
+        client.transport.write(head.out + (b"Connection: close\r\n" + self.id_line if last else self.id_line) + body)
         now = time.monotonic()
         self.serial += 1
         self._holding = False
@@ -337,7 +346,21 @@ class Exchange:
         self.place.row[target.active_cell] = active
         if target.troubled or status >= 500:
             group.responded(target, status)
-        target.give(connection, now)
+        idle = target.idle  # target.give, written out
+        if (
+            target.waiting
+            or not target.pooling
+            or connection.retires < now
+            or connection.requests >= MAX_REQUESTS
+            or len(idle) >= MAX_IDLE
+            or self.place.draining
+        ):
+            target.give(connection, now)
+        else:
+            rest = target.rest
+            connection.idle_since = now
+            connection.deadline = now + (rest if rest < connection.idle_limit else connection.idle_limit)
+            idle.append(connection)
         if group.waiting:
             group.wake()
         if self.retrying is not None:
@@ -346,7 +369,10 @@ class Exchange:
             self._unwatch()
         record.whole(self, now - self.started, status, len(body))
         self.target = None
-        client.next_request(now)
+        if last:
+            client.done(keep=False)
+        else:
+            client.next_request(now)
 
     def interim(self, head: ResponseHead) -> None:
         """A 1xx came: relay it to whom it may concern, and wait on for the final response."""

@@ -54,6 +54,35 @@ PROTECTED = frozenset(
 )
 
 
+# What a header line is for us, by its name: one look-up for what would be a dozen comparisons (-4 µs a block). Of a
+# PLAIN one nothing is asked; both it and MAX_FORWARDS are passed on.
+PLAIN, MAX_FORWARDS, HOST, LENGTH, CODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID, HOPS, FORWARDED_FOR, SAYS = range(
+    12
+)
+HOP, DISGUISED = 12, 13
+HEARD = -1  # passed on in a request, looked at in a response
+_CLIENT_SAYS = frozenset((b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))
+_OURS = frozenset((b"x-request-id", b"x-balancer-hops"))
+_MERGED = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"forwarded", b"x-real-ip"))
+KINDS: dict[bytes, int] = {
+    **dict.fromkeys(HOP_BY_HOP, HOP),
+    b"early-data": HOP,
+    b"host": HOST,
+    b"content-length": LENGTH,
+    b"transfer-encoding": CODING,
+    b"connection": CONNECTION,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"x-request-id": REQUEST_ID,
+    b"x-balancer-hops": HOPS,
+    b"x-forwarded-for": FORWARDED_FOR,
+    b"max-forwards": MAX_FORWARDS,
+    b"x-balancer-drain": HEARD,
+    **dict.fromkeys(_CLIENT_SAYS, SAYS),
+}
+_FEW = 256  # hosts, and status lines, that are remembered
+
+
 class Bad(Exception):
     """A head or body that is refused: a reason, and a detail for the log."""
 
@@ -64,28 +93,64 @@ class Bad(Exception):
 
 
 class Lines:
-    """Header lines that were seen before: line → (name in lower case, value). Bounded; a full table starts anew."""
+    """Header lines that were seen before: line → (name in lower case, value, kind). Bounded; a full table starts anew.
 
-    __slots__ = ("_known", "_limit")
+    Beside them what the value of a Host line, and a status line, came to.
+    """
+
+    __slots__ = ("_limit", "hosts", "known", "statuses")
 
     def __init__(self, limit: int = 4096) -> None:
-        self._known: dict[bytes, tuple[bytes, bytes]] = {}
+        self.known: dict[bytes, tuple[bytes, bytes, int]] = {}
+        self.hosts: dict[bytes, tuple[str, str, bytes]] = {}
+        self.statuses: dict[bytes, tuple[int, int, bytes]] = {}
         self._limit = limit
 
-    def read(self, line: bytes) -> tuple[bytes, bytes]:
-        """Return (lower-case name, value) of a header line; raises Bad."""
-        known = self._known.get(line)
+    def keep_host(self, raw: bytes, host: tuple[str, str, bytes]) -> None:
+        """Keep what the value of a Host line means."""
+        if self._limit:
+            if len(self.hosts) >= _FEW:
+                self.hosts.clear()
+            self.hosts[raw] = host
+
+    def keep_status(self, line: bytes, status: tuple[int, int, bytes]) -> None:
+        """Keep what a status line means."""
+        if self._limit and len(line) <= 128:
+            if len(self.statuses) >= _FEW:
+                self.statuses.clear()
+            self.statuses[line] = status
+
+    def read(self, line: bytes) -> tuple[bytes, bytes, int]:
+        """Return (lower-case name, value, kind) of a header line; raises Bad."""
+        known = self.known.get(line)
         if known is not None:
             return known
         match = _FIELD.fullmatch(line)
         if match is None:
             raise Bad(Reason.BAD_HEADER, _what_is_wrong(line))
-        field = (match[1].lower(), match[2].strip(b" \t"))
+        name, value = match.groups()
+        name = name.lower()
+        kind = KINDS.get(name)
+        if kind is None:
+            kind = _kind(name)
+        field = (name, value.strip(b" \t"), kind)
         if self._limit and len(line) <= 512:
-            if len(self._known) >= self._limit:
-                self._known.clear()
-            self._known[line] = field
+            if len(self.known) >= self._limit:
+                self.known.clear()
+            self.known[line] = field
         return field
+
+
+def _kind(name: bytes) -> int:
+    if name.startswith(b"x-forwarded-"):
+        return SAYS
+    return DISGUISED if b"_" in name and _is_disguised(name) else PLAIN
+
+
+def _is_disguised(name: bytes) -> bool:
+    """Return True for a name that a CGI-like upstream would merge with a field that we guard."""
+    plain = name.replace(b"_", b"-")
+    return plain in _MERGED or plain in _CLIENT_SAYS or plain in _OURS or plain.startswith(b"x-forwarded-")
 
 
 def _what_is_wrong(line: bytes) -> str:
@@ -106,7 +171,7 @@ def split(block: bytes, max_fields: int, too_large: Reason) -> list[bytes]:
     lines = block[2:-4].split(b"\r\n")
     if len(lines) > max_fields:
         raise Bad(too_large, f"{len(lines)} header fields")
-    if max(map(len, lines)) > MAX_LINE:
+    if len(block) > MAX_LINE and max(map(len, lines)) > MAX_LINE:
         raise Bad(too_large, "a header line over 16 KiB")
     return lines
 

@@ -10,19 +10,35 @@ import copy
 import re
 
 from balancer.data.access_log import quote
-from balancer.data.http.fields import CHUNKED, HOP_BY_HOP, PROTECTED, Bad, Lines, read_length, split
+from balancer.data.http.fields import (
+    CHUNKED,
+    CODING,
+    CONNECTION,
+    EXPECT,
+    FORWARDED_FOR,
+    HOPS,
+    HOST,
+    LENGTH,
+    MAX_FORWARDS,
+    PROTECTED,
+    REQUEST_ID,
+    SAYS,
+    UPGRADE,
+    Bad,
+    Lines,
+    read_length,
+    split,
+)
 from balancer.model.reason import Reason
 from balancer.routing import paths
 
 MAX_FIELDS = 100
 MAX_HOPS = 10
 
-_CLIENT_SAYS = frozenset((b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))
-_MERGED = frozenset((b"content-length", b"transfer-encoding", b"host", b"connection", b"forwarded", b"x-real-ip"))
-_OURS = frozenset((b"x-request-id", b"x-balancer-hops"))
 _X_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
 _MAX_FORWARDS = re.compile(rb"(^|\r\n)max-forwards:[^\r]*", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
+_NOTHING: frozenset[bytes] = frozenset()
 
 
 class Block:
@@ -38,6 +54,7 @@ class Block:
         "max_forwards",
         "out",
         "plain",
+        "raw",
         "raw_host",
         "request_id",
         "route_key",
@@ -49,6 +66,7 @@ class Block:
 
     def __init__(self) -> None:
         self.out = b""
+        self.raw = b""  # the bytes it was read from
         self.host: str | None = None  # as matched; None: no Host line
         self.raw_host = b""
         self.shown_host = '""'  # as JSON
@@ -57,7 +75,7 @@ class Block:
         self.expects = False
         self.upgrade = b""  # the token, if Connection names Upgrade
         self.forwarded_for: tuple[bytes, ...] = ()
-        self.seen: frozenset[bytes] = frozenset()  # which X-Forwarded-* a trusted peer sent
+        self.seen: frozenset[bytes] = _NOTHING  # which X-Forwarded-* a trusted peer sent
         self.request_id = b""
         self.hops = 0
         self.max_forwards: int | None = None
@@ -86,6 +104,7 @@ def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[s
     X-Forwarded-* are believed. `wanted`: the fields, in lower case, that rules look at.
     """
     read = Block()
+    read.raw = block
     hosts: list[bytes] = []
     codings: list[bytes] = []
     lengths: list[bytes] = []
@@ -93,48 +112,45 @@ def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[s
     kept: list[tuple[bytes, bytes]] = []
     seen: set[bytes] = set()
     upgrade = b""
+    known = lines.known
     for line in split(block, MAX_FIELDS, Reason.HEADER_TOO_LARGE):
-        name, value = lines.read(line)
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(line.partition(b":")[2])
-        elif name == b"connection":
-            connection += [token.strip(b" \t").lower() for token in value.split(b",")]
-        elif name == b"upgrade":
-            upgrade = value.lower()
-        elif name == b"expect":
-            if value.lower() != b"100-continue":
-                raise Bad(Reason.EXPECTATION_FAILED, "an expectation other than 100-continue")
-            read.expects = True
-        elif name in HOP_BY_HOP or name == b"early-data":
-            pass
-        elif name == b"x-request-id":
-            if trusted and _REQUEST_ID.fullmatch(value):
-                read.request_id = value
-        elif name == b"x-balancer-hops":
-            read.hops = int(value) if value.isdigit() and len(value) < 6 else 0
-        elif name == b"x-forwarded-for":
-            if trusted:
-                read.forwarded_for += tuple(entry.strip(b" \t") for entry in value.split(b",") if entry.strip(b" \t"))
-        elif name.startswith(b"x-forwarded-") or name in _CLIENT_SAYS:
-            if trusted and name in _X_FORWARDED:
-                seen.add(name)
-                kept.append((name, line))
-            elif trusted and name != b"x-real-ip":
-                kept.append((name, line))
-        elif b"_" in name and _is_disguised(name):
-            pass
-        else:
-            if name == b"max-forwards":
+        name, value, kind = known.get(line) or lines.read(line)
+        if kind <= MAX_FORWARDS:
+            if kind == MAX_FORWARDS:
                 read.max_forwards = int(value) if value.isdigit() and len(value) < 6 else None
             kept.append((name, line))
             if wanted and (text := name.decode()) in wanted:
                 shown = value.decode("latin-1")
                 read.values[text] = f"{read.values[text]}, {shown}" if text in read.values else shown
-    _join(read, hosts, lengths, codings, connection, upgrade, kept, seen)
+        elif kind == HOST:
+            hosts.append(value)
+        elif kind == LENGTH:
+            lengths.append(value)
+        elif kind == CODING:
+            codings.append(line.partition(b":")[2])
+        elif kind == CONNECTION:
+            connection += [token.strip(b" \t").lower() for token in value.split(b",")]
+        elif kind == UPGRADE:
+            upgrade = value.lower()
+        elif kind == EXPECT:
+            if value.lower() != b"100-continue":
+                raise Bad(Reason.EXPECTATION_FAILED, "an expectation other than 100-continue")
+            read.expects = True
+        elif kind == REQUEST_ID:
+            if trusted and _REQUEST_ID.fullmatch(value):
+                read.request_id = value
+        elif kind == HOPS:
+            read.hops = int(value) if value.isdigit() and len(value) < 6 else 0
+        elif kind == FORWARDED_FOR:
+            if trusted:
+                read.forwarded_for += tuple(entry.strip(b" \t") for entry in value.split(b",") if entry.strip(b" \t"))
+        elif kind == SAYS:
+            if trusted and name in _X_FORWARDED:
+                seen.add(name)
+                kept.append((name, line))
+            elif trusted and name != b"x-real-ip":
+                kept.append((name, line))
+    _join(read, lines, hosts, lengths, codings, connection, upgrade, kept, seen)
     if wanted:
         read.route_key = (read.host, *(read.values.get(name) for name in sorted(wanted)))
     else:
@@ -144,6 +160,7 @@ def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[s
 
 def _join(
     read: Block,
+    lines: Lines,
     hosts: list[bytes],
     lengths: list[bytes],
     codings: list[bytes],
@@ -157,36 +174,43 @@ def _join(
         raise Bad(Reason.BAD_HOST, "more than one Host line")
     out: list[bytes] = []
     if hosts:
-        read.host = paths.host_key(hosts[0])
-        if read.host is None:
-            raise Bad(Reason.BAD_HOST, "the Host line does not hold a host")
-        read.raw_host = hosts[0]
-        read.shown_host = quote(hosts[0].decode("latin-1"))
-        out.append(b"Host: " + hosts[0])
-        if b"x-forwarded-host" not in seen:
-            out.append(b"X-Forwarded-Host: " + hosts[0])
-    read.length = read_length(lengths, codings)
-    if len(connection) > 16:
-        raise Bad(Reason.BAD_HEADER, "more than 16 tokens in Connection")
-    named = {token for token in connection if token not in PROTECTED and not token.startswith(b"x-forwarded-")}
-    out += [line for name, line in kept if name not in named]
+        raw = read.raw_host = hosts[0]
+        found = lines.hosts.get(raw)
+        if found is None:
+            key = paths.host_key(raw)
+            if key is None:
+                raise Bad(Reason.BAD_HOST, "the Host line does not hold a host")
+            found = (key, quote(raw.decode("latin-1")), b"Host: %b\r\nX-Forwarded-Host: %b" % (raw, raw))
+            lines.keep_host(raw, found)
+        read.host, read.shown_host, both = found
+        out.append(both if b"x-forwarded-host" not in seen else b"Host: " + raw)
+    read.length = read_length(lengths, codings) if lengths or codings else 0
+    if connection:
+        if len(connection) > 16:
+            raise Bad(Reason.BAD_HEADER, "more than 16 tokens in Connection")
+        named = {token for token in connection if token not in PROTECTED and not token.startswith(b"x-forwarded-")}
+        out += [line for name, line in kept if name not in named]
+        if b"close" in connection:
+            read.keep = False
+        elif b"keep-alive" in connection:
+            read.keep = True
+    else:
+        out += [line for _, line in kept]
     if lengths:
         out.append(b"Content-Length: %d" % read.length)
     elif read.length == CHUNKED:
         out.append(b"Transfer-Encoding: chunked")
-    if b"close" in connection:
-        read.keep = False
-    elif b"keep-alive" in connection:
-        read.keep = True
     if upgrade and b"upgrade" in connection:
         read.upgrade = upgrade
-    if len(read.forwarded_for) > 30 or sum(map(len, read.forwarded_for)) > 4096:
+    chain = read.forwarded_for
+    if chain and (len(chain) > 30 or sum(map(len, chain)) > 4096):
         raise Bad(Reason.BAD_HEADER, "more than 30 entries or 4 KiB in X-Forwarded-For")
     if read.hops >= MAX_HOPS:
         raise Bad(Reason.LOOP_DETECTED, f"X-Balancer-Hops is {read.hops}")
     out.append(b"X-Balancer-Hops: %d\r\n" % (read.hops + 1))
     read.out = b"\r\n".join(out)
-    read.seen = frozenset(seen)
+    if seen:
+        read.seen = frozenset(seen)
     read.plain = _is_plain(read)
 
 
@@ -197,9 +221,3 @@ def _is_plain(block: Block) -> bool:
         and block.keep is not False
         and not (block.upgrade or block.expects or block.forwarded_for or block.seen or block.request_id)
     )
-
-
-def _is_disguised(name: bytes) -> bool:
-    """Return True for a name that a CGI-like upstream would merge with a field that we guard."""
-    plain = name.replace(b"_", b"-")
-    return plain in _MERGED or plain in _CLIENT_SAYS or plain in _OURS or plain.startswith(b"x-forwarded-")

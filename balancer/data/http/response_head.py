@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from balancer.data.http.fields import HOP_BY_HOP, PROTECTED, UNTIL_CLOSE, Bad, Lines, read_length, split
+from balancer.data.http.fields import HOP_BY_HOP, PLAIN, PROTECTED, UNTIL_CLOSE, Bad, Lines, read_length, split
 from balancer.model.reason import Reason
 
 MAX_RESPONSE_HEAD = 64 * 1024
@@ -43,14 +43,24 @@ class ResponseHead:
         self.plain = status >= 200 and not self.bodiless and length >= 0 and keep and not idle_hint and not asks_drain
 
 
+NO_RESPONSE = ResponseHead(0, b"", UNTIL_CLOSE, False, b"", 0.0)  # of no length that a body can have
+
+
+def _read_status(line: bytes, lines: Lines) -> tuple[int, int, bytes]:
+    match = _STATUS_LINE.fullmatch(line)
+    if match is None:
+        raise Bad(Reason.BAD_RESPONSE, "a malformed status line")
+    status = int(match[2])
+    read = (int(match[1]), status, b"HTTP/1.1 %d %b" % (status, match[3] or b""))
+    lines.keep_status(line, read)
+    return read
+
+
 def read_response(head: bytes, lines: Lines) -> ResponseHead:
     """Return what a response head (status line to empty line, both included) means; raises Bad."""
     end = head.find(b"\r\n")
-    match = _STATUS_LINE.fullmatch(head[:end])
-    if match is None:
-        raise Bad(Reason.BAD_RESPONSE, "a malformed status line")
-    minor, status = int(match[1]), int(match[2])
-    out = [b"HTTP/1.1 %d %b" % (status, match[3] or b"")]
+    minor, status, first = lines.statuses.get(head[:end]) or _read_status(head[:end], lines)
+    out = [first]
     codings: list[bytes] = []
     lengths: list[bytes] = []
     connection: list[bytes] = []
@@ -58,10 +68,13 @@ def read_response(head: bytes, lines: Lines) -> ResponseHead:
     upgrade = b""
     idle_hint = 0.0
     asks_drain = False
+    known = lines.known
     try:
         for line in split(head[end:], MAX_RESPONSE_FIELDS, Reason.RESPONSE_HEADER_TOO_LARGE):
-            name, value = lines.read(line)
-            if name == b"content-length":
+            name, value, kind = known.get(line) or lines.read(line)
+            if kind == PLAIN:
+                kept.append((name, line))
+            elif name == b"content-length":
                 lengths.append(value)
             elif name == b"transfer-encoding":
                 codings.append(line.partition(b":")[2])
@@ -83,8 +96,11 @@ def read_response(head: bytes, lines: Lines) -> ResponseHead:
         if bad.reason is Reason.RESPONSE_HEADER_TOO_LARGE:
             raise
         raise Bad(Reason.BAD_RESPONSE, bad.detail) from None
-    named = {token for token in connection if token and token not in PROTECTED}
-    out += [line for name, line in kept if name not in named]
+    if connection and connection != [b"keep-alive"]:
+        named = {token for token in connection if token and token not in PROTECTED}
+        out += [line for name, line in kept if name not in named]
+    else:
+        out += [line for _, line in kept]
     if lengths and status >= 200 and status != 204:
         out.append(b"Content-Length: %d" % length)
     keep = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)

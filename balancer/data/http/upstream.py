@@ -185,7 +185,14 @@ class UpstreamProtocol(asyncio.Protocol):
         try:
             if self._state == _HEAD:
                 if not self._buffer:
-                    # hot: a known head, nothing to decide, and the whole body in the same read
+                    # hot: nothing to decide, and the whole body in the same read: mostly after the head that came last
+                    # from this target (-0.3 µs: neither a search nor a hash), else after one that is known
+                    target = self.target
+                    if data.startswith(target.last_head) and exchange.plain and not self._interim:
+                        body = data[len(target.last_head) :]
+                        if len(body) == target.last_response.length:
+                            exchange.whole_response(target.last_response, body)
+                            return
                     end = data.find(b"\r\n\r\n") + 4
                     head = exchange.route.responses.heads.new.get(data[:end])
                     if (
@@ -194,8 +201,8 @@ class UpstreamProtocol(asyncio.Protocol):
                         and len(data) - end == head.length
                         and exchange.plain
                         and not self._interim
-                        and exchange.client.persistent
                     ):
+                        target.last_head, target.last_response = data[:end], head
                         exchange.whole_response(head, data[end:])
                         return
                 self._read_head(exchange, data)
@@ -218,7 +225,7 @@ class UpstreamProtocol(asyncio.Protocol):
         if end > MAX_RESPONSE_HEAD:
             raise Bad(Reason.RESPONSE_HEADER_TOO_LARGE, f"{end} bytes")
         found = exchange.route.responses.head(head)
-        if found.plain and len(data) - end == found.length and exchange.short and not self._interim:
+        if found.plain and len(data) - end == found.length and exchange.plain and not self._interim:
             exchange.whole_response(found, data[end:])
             return
         self._head(exchange, found, data[end:])

@@ -362,9 +362,9 @@ def test_max_forwards_is_counted_down(value: bytes, count: int | None, out: byte
 def test_a_line_seen_before_means_what_it_meant() -> None:
     lines = Lines(limit=2)
     for _ in range(3):
-        assert lines.read(b"A: 1") == (b"a", b"1")
-        assert lines.read(b"B:2 ") == (b"b", b"2")
-        assert lines.read(b"C:\t3") == (b"c", b"3")  # the full table starts anew
-    assert len(lines._known) <= 2
+        assert lines.read(b"A: 1")[:2] == (b"a", b"1")
+        assert lines.read(b"B:2 ")[:2] == (b"b", b"2")
+        assert lines.read(b"C:\t3")[:2] == (b"c", b"3")  # the full table starts anew
+    assert len(lines.known) <= 2
     lines.read(b"Long: " + b"x" * 600)
-    assert all(len(line) <= 512 for line in lines._known)
+    assert all(len(line) <= 512 for line in lines.known)

@@ -348,3 +348,18 @@ def test_a_body_in_tiny_chunks_that_nobody_wants_is_thrown_away_in_turns() -> No
         client.feed(CHUNKED + FLOOD[12_000:] + GET)
         set_.loop.run()
         assert client.take().count(b"mine") == 2 and not client.is_closing()
+
+
+def test_an_id_is_given_once_however_many_heads_were_refused_between() -> None:
+    with stage() as set_:
+        answers = set_.origin = Answers(answer_ok)
+        client = set_.client()
+        client.feed(GET)
+        set_.loop.run()
+        set_.place.count = 4095 - 1
+        for _ in range(TIMES):
+            set_.ask(b"nonsense\r\n\r\n")
+            client.feed(GET)
+            set_.loop.run()
+        seen = [head.get("x-request-id") for head, _ in answers.requests]
+        assert len(set(seen)) == TIMES + 1
