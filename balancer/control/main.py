@@ -14,6 +14,7 @@ from balancer.board.board import Board
 from balancer.board.slots import NoRoom
 from balancer.config.fault import Fault
 from balancer.control import log
+from balancer.control.admin.door import most_connections
 from balancer.control.admin.server import AdminServer, url
 from balancer.control.discovery.merge import as_written, known_addresses
 from balancer.control.loop import Control, instant
@@ -40,7 +41,7 @@ class Program:
         self.control = Control(channel, board, start, max(8, min(MOST_PROBES, descriptors // 4)))
         self.reload = Reload(config, self._take)
         self.readiness = Readiness(self.control)
-        self.admin = AdminServer(self.control, self.reload, self.readiness)
+        self.admin = AdminServer(self.control, self.reload, self.readiness, most_connections(descriptors))
         self._channel = channel
         self._board = board
         self._start = start

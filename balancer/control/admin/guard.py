@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Collection, Mapping
-from urllib.parse import urlsplit
+import re
+from collections.abc import Callable, Collection, Mapping, Sized
 
 from balancer.model.snapshot import Admin
 
 OPEN = frozenset({"/healthz", "/readyz"})  # without a token: they tell little, and those who ask seldom have one
-_SAFE = frozenset({"GET", "HEAD"})
+SAFE = frozenset({"GET", "HEAD"})
+_JUDGED = ("Host", "Origin", "Authorization", "Sec-Fetch-Site")
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 
 
 def allowed_hosts(admin: Admin, host_name: str) -> frozenset[str]:
@@ -38,15 +40,20 @@ def host_refused(host: str | None, allowed: Collection[str], local: str) -> bool
 
 def origin_refused(method: str, headers: Mapping[str, str], allowed: Collection[str], local: str) -> bool:
     """Return whether a write was sent by a page of another site."""
-    if method in _SAFE:
+    if method in SAFE:
         return False
     if headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return True
     origin = headers.get("Origin")
     if origin is None:
         return False
-    there = urlsplit(origin)
-    return there.netloc != headers.get("Host") or host_refused(there.netloc, allowed, local)
+    scheme, _, there = origin.partition("://")
+    return scheme not in ("http", "https") or there != headers.get("Host") or host_refused(there, allowed, local)
+
+
+def twice(all_of: Callable[[str], Sized]) -> bool:
+    """Return whether a field by which we judge came more than once; `all_of` returns what came under a name."""
+    return any(len(all_of(name)) > 1 for name in _JUDGED)
 
 
 def token_refused(admin: Admin, path: str, authorization: str | None) -> bool:
@@ -59,8 +66,6 @@ def token_refused(admin: Admin, path: str, authorization: str | None) -> bool:
 
 
 def _name(host: str) -> str:
-    """Return the host of `host`, `host:port` or `[v6]:port`, in lower case."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower().removesuffix(".")
+    """Return the host of `host`, `host:port` or `[v6]:port`, in lower case; "" for anything else."""
+    found = _HOST.fullmatch(host)
+    return (found["v6"] or found["name"]).lower().removesuffix(".") if found is not None else ""

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from balancer import __version__
-from balancer.control import log, metrics
-from balancer.control.admin import guard, openapi, page, problems, views
+from balancer.control import metrics
+from balancer.control.admin import door, guard, openapi, page, problems, views
 from balancer.control.admin.routes import HTML, JSON, ROUTES
 from balancer.control.admin.steering import Steering
 from balancer.control.look import picture
@@ -24,12 +24,7 @@ from balancer.control.stats import Stats
 from balancer.model.snapshot import Admin
 
 MOST = 64 * 1024  # bytes of a request's body
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+BODY_WITHIN = 10.0  # seconds for a request's body
 
 _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -37,12 +32,16 @@ _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class AdminServer:
     """Answers the routes of `ROUTES`: the method of each route's name, here or in a room of its own."""
 
-    def __init__(self, control: Control, reload: Reload, readiness: Readiness) -> None:
+    def __init__(self, control: Control, reload: Reload, readiness: Readiness, most: int = door.MOST) -> None:
+        """`most`: the connections that are let in at once."""
+        self._most = most
         self._control = control
         self._reload = reload
         self._readiness = readiness
         self._steering = Steering(control, self._look)
         self._runner: web.AppRunner | None = None
+        self._door: door.Door | None = None
+        self._server: asyncio.Server | None = None
         self._host_name = socket.gethostname()
         self._admin = Admin()
 
@@ -54,45 +53,68 @@ class AdminServer:
             rooms = (self, self._steering)
             answer = next(getattr(room, route.name) for room in rooms if hasattr(room, route.name))
             app.router.add_route(route.method, route.path, answer)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        entry = door.Door(runner.server, loop, self._most)
         host, _, port = admin.address.rpartition(":")
         try:
-            await web.TCPSite(runner, host.strip("[]"), int(port), reuse_address=True).start()
+            server = await loop.create_server(entry, host.strip("[]"), int(port), reuse_address=True)
         except OSError:
+            entry.close()
             await runner.cleanup()
             raise
-        self._runner = runner
-        return url(str(runner.addresses[0][0]), int(runner.addresses[0][1]))
+        self._runner, self._door, self._server = runner, entry, server
+        name = server.sockets[0].getsockname()
+        return url(str(name[0]), int(name[1]))
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
+        if self._runner is not None and self._door is not None and self._server is not None:
+            self._server.close()
+            self._door.close()
             await self._runner.cleanup()
 
     # Every request
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
+        if isinstance(request.protocol, door.Connection):
+            request.protocol.busy = True
         answer = self._refusal(request)
         if answer is None:
             try:
+                await self._read_body(request)
                 answer = await handler(request)
             except web.HTTPException as error:
                 kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
-                detail = f"{request.method} {request.path} is not answered here" if error.status < 500 else error.reason
-                answer = problems.answer(error.status, detail, kept)
+                answer = problems.answer(error.status, _said(request, error), kept)
             except Exception:
-                log.LOG.exception("the admin server failed on %s %s", request.method, request.path)
+                door.LOG.exception("the admin server failed on %s %s", request.method, request.path)
                 answer = problems.answer(500, "a fault of the balancer itself; its log says more")
-        answer.headers.update(_HEADERS)
+        answer.headers.update(door.HEADERS)
         return answer
+
+    async def _read_body(self, request: web.Request) -> None:
+        """Have the body before anything is done: whole, small and soon. `request.read()` then has it."""
+        if request.method in guard.SAFE:
+            return
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                if (request.content_length or 0) > MOST:
+                    raise web.HTTPRequestEntityTooLarge(MOST, request.content_length or 0)
+                await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout from None
 
     def _refusal(self, request: web.Request) -> web.StreamResponse | None:
         admin = self._control.base.admin if self._control.base is not None else self._admin
         allowed = guard.allowed_hosts(admin, self._host_name)
         name = request.transport.get_extra_info("sockname") if request.transport is not None else None
         local = str(name[0]) if name else ""
+        if not request.raw_path.startswith("/") or guard.twice(lambda name: request.headers.getall(name, ())):
+            return problems.answer(400, "ask with a path, and with one Host, Origin and Authorization at most")
         if guard.host_refused(request.headers.get("Host"), allowed, local):
             return problems.answer(403, "this Host does not lead here (add it to admin.hosts)")
         if guard.origin_refused(request.method, request.headers, allowed, local):
@@ -159,6 +181,18 @@ def url(host: str, port: int) -> str:
     """Return the URL under which an address is reached from this machine: one that means all is shown as loopback."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def _said(request: web.Request, error: web.HTTPException) -> str:
+    """Return what is wrong with a request that aiohttp did not take."""
+    match error.status:
+        case 413:
+            return f"a body may have {MOST} bytes here"
+        case 408:
+            return f"the body did not come within {BODY_WITHIN:g} s"
+        case status if status < 500:
+            return f"{request.method} {request.path} is not answered here"
+    return error.reason
 
 
 def _json(document: dict[str, Any]) -> web.Response:

@@ -69,6 +69,17 @@ HOSTS = [
     ("evil.example", False),
     ("localhost.evil.example", False),
     ("", False),
+    ("[127.0.0.1].evil.example", False),
+    ("[127.0.0.1]evil", False),
+    ("[::1%25evil]", False),
+    ("localhost:evil.example", False),
+    ("localhost@evil.example", False),
+    ("127.0.0.1:9900:1", False),
+    ("127.1", False),
+    ("2130706433", False),
+    ("0.0.0.0", False),
+    ("loc alhost", False),
+    ("\udcff\udcfe", False),
 ]
 
 
@@ -88,6 +99,11 @@ ORIGINS = [
     ("another site", "POST", {"Origin": "http://evil.example"}, True),
     ("another port of this machine", "POST", {"Origin": "http://localhost:3000"}, True),
     ("a page without an origin", "POST", {"Origin": "null"}, True),
+    ("an address that is not closed", "POST", {"Origin": "http://[::1"}, True),
+    ("brackets anywhere", "POST", {"Origin": "http://a]b["}, True),
+    ("a letter that looks like others", "POST", {"Origin": "http://a\u2100b"}, True),
+    ("another protocol", "POST", {"Origin": "ftp://localhost:9900"}, True),
+    ("a page of the same site", "POST", {"Sec-Fetch-Site": "same-site"}, True),
     ("a read may come from anywhere, it cannot be read there", "GET", {"Origin": "http://evil.example"}, False),
 ]
 
@@ -96,6 +112,13 @@ ORIGINS = [
 def test_a_write_comes_from_here_or_from_no_page(method: str, headers: dict[str, str], refused: bool) -> None:
     allowed = guard.allowed_hosts(Admin(), "x")
     assert guard.origin_refused(method, {"Host": "localhost:9900", **headers}, allowed, "127.0.0.1") is refused
+
+
+def test_what_decides_stands_there_once() -> None:
+    came = {"Host": ["a"], "Accept": ["x", "y"], "Origin": ["o"]}
+    assert not guard.twice(lambda name: came.get(name, ()))
+    came["Origin"].append("o")
+    assert guard.twice(lambda name: came.get(name, ()))
 
 
 TOKENS = [
