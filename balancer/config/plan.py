@@ -25,7 +25,7 @@ from balancer.model.units import format_duration, format_size
 
 OPEN = "applied without closing connections"
 RESTART = "needs a restart: a reload cannot change it"
-_SIZES = {"body", "head", "replay_buffer"}
+_SIZES = {"body", "head", "min_body_rate", "replay_buffer"}
 _SECRET = "***"  # noqa: S105 - what stands for a token
 _UNNAMED = re.compile(r"rules\[\d+\]")
 

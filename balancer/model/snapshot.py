@@ -52,6 +52,7 @@ class Limits:
     body: int = 0
     head: int = 32 * 1024
     keep_alive_requests: int = 10_000
+    min_body_rate: int = 500  # bytes a second
 
 
 @dataclass(frozen=True, slots=True)

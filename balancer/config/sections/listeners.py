@@ -49,6 +49,11 @@ class Limits(Section):
     body: Size = size(_L.body, "The largest request body; larger ones get 413.", "10MiB")
     head: Size = size(_L.head, "The largest request head; larger ones get 431.", "16KiB")
     keep_alive_requests: Count = option(_L.keep_alive_requests, "Requests of one connection, then it is closed.", 1000)
+    min_body_rate: Size = size(
+        _L.min_body_rate,
+        "What a second must bring of a body, on average over 30s, from 10s on; slower ones get 408.",
+        "2KiB",
+    )
 
 
 class Listener(Section):

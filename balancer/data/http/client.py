@@ -26,6 +26,7 @@ from balancer.data.http import intake, replies
 from balancer.data.http.exchange import Exchange
 from balancer.data.http.fields import CHUNKED, Bad
 from balancer.data.http.framing import ChunkReader
+from balancer.data.http.pace import GRACE, STEP, Pace
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
 from balancer.model.reason import Reason
@@ -59,11 +60,17 @@ class ClientProtocol(asyncio.Protocol):
         "_expecting",
         "_head_started",
         "_held",
+        "_held_for",
+        "_held_since",
+        "_idle_until",
+        "_judged_at",
         "_left",
         "_line_seen",
         "_most",
+        "_pace",
         "_serving",
         "_unsent",
+        "_wanted_since",
         "deadline",
         "exchange",
         "full",
@@ -94,6 +101,10 @@ class ClientProtocol(asyncio.Protocol):
         self._left = 0
         self._body_limit = 0
         self._held = 0
+        self._held_since = self._held_for = 0.0  # seconds of a body in which we did not read
+        self._idle_until = self._judged_at = NEVER  # when a body is silent for too long, is looked at
+        self._wanted_since = 0.0  # 0: no byte of the body is wanted yet
+        self._pace: Pace | None = None
         self._discarded = 0
         self._unsent = 0  # bytes that waited when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
@@ -248,9 +259,13 @@ class ClientProtocol(asyncio.Protocol):
             self._left = block.length
             self._body_limit = self.listener.spec.limits.body or 1 << 62
             self._chunks = ChunkReader(Reason.BAD_CHUNK) if block.length == CHUNKED else None
-            timeouts = self.listener.spec.timeouts
-            patience = timeouts.expect_continue if self._expecting else timeouts.request_body_idle
-            self.deadline = time.monotonic() + (patience or NEVER)
+            self._wanted_since = 0.0
+            self._pace = None
+            now = time.monotonic()
+            if self._expecting:
+                self.deadline = now + (self.listener.spec.timeouts.expect_continue or NEVER)
+            else:
+                self._want_body(now)
         else:
             self.state = WAIT
             self.deadline = NEVER
@@ -259,6 +274,36 @@ class ClientProtocol(asyncio.Protocol):
         self.exchange.begin(line, block, time.monotonic())
         if rest and self.state != CLOSED:
             self.data_received(rest)
+
+    def _want_body(self, now: float) -> None:
+        """Bytes of the body are wanted: until when the next may come."""
+        spec = self.listener.spec
+        if not self._wanted_since:
+            self._wanted_since = now
+            self._held_for = 0.0
+            self._judged_at = now + GRACE if spec.limits.min_body_rate else NEVER
+        self._idle_until = until = now + (spec.timeouts.request_body_idle or NEVER)
+        if not self.full:  # else the deadline is that of writing
+            self.deadline = until if until < self._judged_at else self._judged_at
+
+    def _judge_body(self, now: float) -> None:
+        """The body's time for a look is here: is it silent, is it too slow."""
+        if self._held:  # it is us who do not read
+            self._judged_at = now + STEP if self._judged_at <= now else self._judged_at
+            self._want_body(now)
+        elif now >= self._idle_until:
+            self.exchange.request_failed(Reason.CLIENT_BODY_TIMEOUT, "")
+        else:
+            rate = self.listener.spec.limits.min_body_rate
+            pace = self._pace = self._pace or Pace(rate)
+            seconds = now - self._wanted_since - self._held_for
+            received = self.exchange.bytes_in
+            if seconds >= GRACE and pace.is_too_slow(seconds, received):
+                detail = f"{received} bytes of the body in {seconds:.0f} s, limits.min_body_rate is {rate}"
+                self.exchange.request_failed(Reason.CLIENT_TOO_SLOW, detail)
+                return
+            self._judged_at = now + max(STEP, GRACE - seconds)
+            self.deadline = min(self._idle_until, self._judged_at)
 
     def _read_body(self, data: bytes) -> None:
         """Pass on a piece of a request's body; what comes after it is the next request."""
@@ -293,7 +338,7 @@ class ClientProtocol(asyncio.Protocol):
                 self._buffer += rest
                 self._soon()
         else:
-            self.deadline = time.monotonic() + (self.listener.spec.timeouts.request_body_idle or NEVER)
+            self._want_body(time.monotonic())
             self._give_way()
 
     def _give_way(self) -> None:
@@ -345,7 +390,7 @@ class ClientProtocol(asyncio.Protocol):
         """A 100 came from the target; return whether the client waits for one."""
         expecting, self._expecting = self._expecting, False
         if expecting:
-            self.deadline = time.monotonic() + (self.listener.spec.timeouts.request_body_idle or NEVER)
+            self._want_body(time.monotonic())
         return expecting
 
     def can_discard(self) -> bool:
@@ -502,11 +547,9 @@ class ClientProtocol(asyncio.Protocol):
         elif self.state == BODY and self._expecting:
             self._expecting = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.deadline = now + (self.listener.spec.timeouts.request_body_idle or NEVER)
-        elif self.state == BODY and self._held:
-            self.deadline = now + (self.listener.spec.timeouts.request_body_idle or NEVER)  # it is us who do not read
+            self._want_body(now)
         elif self.state == BODY:
-            self.exchange.request_failed(Reason.CLIENT_BODY_TIMEOUT, "")
+            self._judge_body(now)
         elif self.state == WAIT and self._ended:
             self._serving = False
             self.state = CLOSED
@@ -525,6 +568,7 @@ class ClientProtocol(asyncio.Protocol):
         """Read no more until `why` is released."""
         if not self._held:
             self.transport.pause_reading()
+            self._held_since = time.monotonic()
         self._held |= why
 
     def release(self, why: int) -> None:
@@ -532,6 +576,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._held & why:
             self._held &= ~why
             if not self._held and self.state != CLOSED:
+                self._held_for += time.monotonic() - self._held_since
                 self.transport.resume_reading()
 
     def pause_writing(self) -> None:
@@ -546,7 +591,7 @@ class ClientProtocol(asyncio.Protocol):
         now = time.monotonic()
         self.deadline = NEVER
         if self.state == BODY:
-            self.deadline = now + (self.listener.spec.timeouts.request_body_idle or NEVER)
+            self._want_body(now)
         elif self.state in (DISCARD, LINGERING):
             self.deadline = now + LINGER
         elif self._ended:

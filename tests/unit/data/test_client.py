@@ -175,7 +175,7 @@ def test_no_more_than_two_empty_lines_may_stand_before_a_request() -> None:
 
 
 def test_a_body_may_take_long_as_long_as_it_comes() -> None:
-    with stage(timeouts=ClientTimeouts(request_body_idle=3.0)) as set_:
+    with stage(timeouts=ClientTimeouts(request_body_idle=3.0), limits=Limits(min_body_rate=0)) as set_:
         set_.origin = Answers(ok)
         client = set_.ask(POST[:-4])
         for byte in b"bod":
