@@ -61,7 +61,7 @@ class Block:
         self.request_id = b""
         self.hops = 0
         self.max_forwards: int | None = None
-        self.values: dict[str, str] = {}  # of the fields that rules look at
+        self.values: dict[str, str] = {}  # of the fields that rules and limits look at
         self.route_key: object = None
         self.plain = False  # True: no body, no upgrade, nothing to decide per request
 
@@ -79,11 +79,14 @@ class Block:
         return other
 
 
-def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[str]) -> Block:
+def read_block(
+    block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[str], noted: frozenset[str] = frozenset()
+) -> Block:
     """Return what the header lines of a request mean; raises Bad.
 
     `block`: from the CRLF that ends the request line to the empty line, both included. `trusted`: the peer is one whose
-    X-Forwarded-* are believed. `wanted`: the fields, in lower case, that rules look at.
+    X-Forwarded-* are believed. `wanted`: the fields, in lower case, that rules look at; `noted`: others that are looked
+    at once the way is known.
     """
     read = Block()
     hosts: list[bytes] = []
@@ -93,6 +96,7 @@ def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[s
     kept: list[tuple[bytes, bytes]] = []
     seen: set[bytes] = set()
     upgrade = b""
+    looked_at = wanted | noted if noted else wanted
     for line in split(block, MAX_FIELDS, Reason.HEADER_TOO_LARGE):
         name, value = lines.read(line)
         if name == b"host":
@@ -131,7 +135,7 @@ def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[s
             if name == b"max-forwards":
                 read.max_forwards = int(value) if value.isdigit() and len(value) < 6 else None
             kept.append((name, line))
-            if wanted and (text := name.decode()) in wanted:
+            if looked_at and (text := name.decode()) in looked_at:
                 shown = value.decode("latin-1")
                 read.values[text] = f"{read.values[text]}, {shown}" if text in read.values else shown
     _join(read, hosts, lengths, codings, connection, upgrade, kept, seen)
