@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import secrets
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ def create() -> int:
     board = Board(descriptor)
     board.cells[layout.MAGIC_AT] = layout.MAGIC
     board.cells[layout.VERSION_AT] = layout.VERSION
+    board.cells[layout.SALT] = secrets.randbits(64)
     board.close()
     return descriptor
 
@@ -58,6 +60,12 @@ class Board:
     def total(self, slot: int, places: int) -> int:
         """Return the sum of a cell over the first `places` rows."""
         return sum(self.column(slot, places))
+
+    def tables(self, kind: int, places: int) -> list[memoryview[int]]:
+        """Return the tables of a kind (`layout.RATES`, …) of the first `places` rows; read by `keyed.Keyed`."""
+        first = layout.TABLES_AT + kind * layout.TABLE
+        apart = layout.TABLE_KINDS * layout.TABLE
+        return [self.cells[first + place * apart :][: layout.TABLE] for place in range(places)]
 
     # States and shares: written by control, read by everybody
 

@@ -8,12 +8,14 @@ are in cells. Its size is fixed and sparse: what is never touched costs nothing.
              STATES    one block of 8 a target:         state code, evidence code, since (monotonic ms), weight ‰,
                                                         orders and the weight that they give
              ROWS      one row a worker place:          64 cells about the worker, then CELLS counters and gauges
+             TABLES    one row a worker place:          numbers by key, for keys that clients bring (`keyed.py`)
 
 Rules
 1. HEAD, GROUPS and STATES are written by control alone; generation is odd while it writes (a sequence lock): a reader
    that meets an odd one, or another one after reading, reads again.
 2. A row is written by the worker of its place alone (the last one by control). Readers add rows up. Counters survive
    their worker; gauges (`GAUGES` of each block) are zeroed by its successor before it does anything else.
+   What is in a TABLES row belongs to its worker in the same way.
 3. Which block starts at which cell is decided by control (`slots.py`) and travels in the snapshot.
 """
 
@@ -35,7 +37,8 @@ VERSION = 2
     CONFIG_LOADED,  # ms, wall clock: when the running configuration was taken over
     CONFIG_HASH,  # the first 64 bits of its hash: a control that starts anew knows its file again
     DRILL_UNTIL,  # ms, monotonic: when a drill is over, whether or not control lives to end it; 0: none runs
-) = range(9)
+    SALT,  # 64 random bits: where keys lie in TABLES is nobody's guess
+) = range(10)
 HEAD = 64
 
 # GROUPS: one block a target group
@@ -81,7 +84,15 @@ ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS)
 CELLS = 1 << 17
 ROW = ROW_HEAD + CELLS
 ROWS_AT = STATES_AT + MAX_TARGETS * STATE_BLOCK
-SIZE = (ROWS_AT + MAX_WORKERS * ROW) * 8  # bytes
+
+# TABLES: in each row one table a kind, each of SETS sets of WAYS keys; a set is its tags (0: free), then its values
+RATES, CLIENTS = range(2)  # when a bucket is full again (monotonic ns); connections of a client (gauge)
+TABLE_KINDS = 2
+WAYS = 8
+SETS = 4096
+TABLE = SETS * WAYS * 2
+TABLES_AT = ROWS_AT + MAX_WORKERS * ROW
+SIZE = (TABLES_AT + MAX_WORKERS * TABLE_KINDS * TABLE) * 8  # bytes
 
 # Blocks inside a row's CELLS; each kind of block has a size in cells and says which cells are gauges.
 # listener

@@ -10,6 +10,7 @@ from balancer.config.sections import rules as section_rules
 from balancer.config.sections.configuration import AUTO, Configuration
 from balancer.config.sections.health_check import HealthCheck
 from balancer.config.sections.listeners import Listener
+from balancer.config.sections.rate_limit import RateLimit
 from balancer.config.sections.section import Section
 from balancer.config.sections.target_groups import Target, TargetGroup
 from balancer.config.sections.zones import Zones
@@ -44,7 +45,12 @@ def _listener(listener: Listener) -> model.Listener:
         trusted_proxies=tuple(dict.fromkeys(network for networks in listener.trusted_proxies for network in networks)),
         rules=tuple(_rule(rule, index) for index, rule in enumerate(listener.rules)),
         upgrade=listener.upgrade,
+        rate_limit=None if listener.rate_limit is None else _rate_limit(listener.rate_limit),
     )
+
+
+def _rate_limit(limit: RateLimit) -> model.RateLimit:
+    return model.RateLimit(limit.rate, limit.burst or max(1, round(2 * limit.rate)), limit.key)
 
 
 def _rule(rule: section_rules.Rule, index: int) -> model.Rule:
@@ -60,6 +66,7 @@ def _rule(rule: section_rules.Rule, index: int) -> model.Rule:
         ),
         action=_action(rule.action),
         priority=rule.priority,
+        rate_limit=None if rule.rate_limit is None else _rate_limit(rule.rate_limit),
     )
 
 

@@ -22,10 +22,12 @@ from balancer.config.later import unavailable
 from balancer.config.yaml12 import plain
 from balancer.model.units import (
     DURATION_PATTERN,
+    RATE_PATTERN,
     SIZE_PATTERN,
     format_duration,
     format_size,
     parse_duration,
+    parse_rate,
     parse_size,
 )
 
@@ -144,7 +146,7 @@ def _flag(value: object) -> bool:
 Flag = Annotated[bool, Read(_flag, {"type": "boolean"})]
 
 
-# durations and sizes
+# durations, sizes and rates
 
 
 def _duration(value: object) -> float:
@@ -184,9 +186,30 @@ Size = Annotated[
 ]
 
 
+def _rate(value: object) -> float:
+    known = _typed(value)
+    if isinstance(known, int | float) and not isinstance(known, bool):
+        raise wrong(f"{shown(value)} has no unit", f"write {known:g}/s")
+    rate = parse_rate(known) if isinstance(known, str) else None
+    if rate is None:
+        problem = "is empty" if value is None else f"{shown(value)} is not a rate"
+        raise wrong(problem, "write a number, a slash and a unit: 100/s, 30/m, 1000/h")
+    if not 1e-5 < rate <= 1e6:
+        raise wrong(f"{shown(value)} is out of range", "write a rate between 1/h and 1000000/s")
+    return rate
+
+
+Rate = Annotated[float, Read(_rate, {"type": "string", "pattern": RATE_PATTERN})]
+
+
 def option(default: object, description: str, example: object) -> Any:
     """Return the field of a key that may be left out, with what hover help says about it."""
     return Field(default=default, description=description, examples=[example])
+
+
+def off_option(description: str, example: object) -> Any:
+    """Return the field of a key of type `Annotated[X | None, OFF]` that is off unless written."""
+    return Field(default=None, description=description, examples=[example], json_schema_extra={"default": "off"})
 
 
 def needed(description: str, example: object) -> Any:

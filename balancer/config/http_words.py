@@ -47,6 +47,19 @@ HeaderName = Annotated[str, Read(_header_name, {"type": "string"})]
 HeaderValue = Annotated[str, Read(_header_value, {"type": "string"})]
 
 
+def _rate_key(value: object) -> str:
+    text = text_of(value, "client_ip, or header:x-api-key")
+    kind, _, name = text.partition(":")
+    if kind == "header" and _TOKEN.fullmatch(name):
+        return f"header:{name.lower()}"
+    if text != "client_ip":
+        raise wrong(f"{shown(text)} is not known here", "write client_ip, or header:x-api-key")
+    return text
+
+
+RateKey = Annotated[str, Read(_rate_key, {"type": "string", "pattern": "^(client_ip|header:.+)$"})]
+
+
 # patterns of rules
 
 

@@ -15,13 +15,14 @@ from balancer.model.snapshot import (
     FixedResponse,
     Forward,
     Listener,
+    RateLimit,
     Redirect,
     Rule,
     Snapshot,
     Target,
     TargetGroup,
 )
-from balancer.model.units import format_duration, format_size
+from balancer.model.units import format_duration, format_rate, format_size
 
 OPEN = "applied without closing connections"
 RESTART = "needs a restart: a reload cannot change it"
@@ -297,12 +298,14 @@ def _may_be_same(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str],
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "off"
+    if isinstance(value, RateLimit):
+        return f"{format_rate(value.rate)} burst {value.burst} key {value.key}"
     if is_dataclass(value):
         return "on"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return format_duration(value)
+        return format_rate(value) if name == "rate" else format_duration(value)
     if name in _SIZES:
         return format_size(value) if value else "0"
     if name == "expected_statuses":

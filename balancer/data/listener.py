@@ -18,20 +18,14 @@ from balancer.data.http.exchange import Exchange
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
+from balancer.data.peers import network_of
 from balancer.data.place import Place, log
-from balancer.data.routes import FixedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
+from balancer.data.rates import Limiter
+from balancer.data.routes import FixedRoute, LimitedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Action, FixedResponse, Forward, Listener, Redirect
 from balancer.net import connect
 from balancer.routing.router import Matched, NoRule, Router, WrongMethod
-
-
-def _network(peer: str) -> str:
-    """Return what counts as one client: an IPv4 address, an IPv6 /64."""
-    if ":" not in peer:
-        return peer
-    return str(ipaddress.ip_network((peer.partition("%")[0], 64), strict=False))
-
 
 MAX_ROUTES = 64  # remembered per request line
 
@@ -66,22 +60,37 @@ class LiveListener:
         self.keep_alive = spec.timeouts.keep_alive or NEVER
         self._router = Router(spec.rules)
         self._responses = ResponseMemory(remember=self.place.remember)
-        self._routes = [self._route(rule.name, rule.action, groups) for rule in spec.rules]
+        self._limits = () if spec.rate_limit is None else (Limiter(spec.name, "", spec.rate_limit),)
+        noted = {limiter.header for limiter in self._limits if limiter.header}
+        self._routes = []
+        for rule in spec.rules:
+            route = self._route(rule.name, rule.action, groups)
+            own = () if rule.rate_limit is None else (Limiter(spec.name, rule.name, rule.rate_limit),)
+            noted.update(limiter.header for limiter in own if limiter.header)
+            self._routes.append(self._limited(route, own))
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self._router.header_names
         # Two halves that are known are not measured together: where a limit is below what may be kept, nothing is.
         remember = self.place.remember and spec.limits.head >= 2 * MAX_KEPT
         self._memories = {
-            trusted: RequestMemory(trusted=trusted, wanted=wanted, remember=remember) for trusted in (False, True)
+            trusted: RequestMemory(trusted=trusted, wanted=wanted, noted=frozenset(noted), remember=remember)
+            for trusted in (False, True)
         }
         self.show()
         self._per_client.clear()
         if spec.limits.connections_per_client:
-            self._per_client.update(_network(client.peer) for client in self.connections)
+            self._per_client.update(network_of(client.peer) for client in self.connections)
         for client in self.connections:
             trusted = self.trusts(client.peer)
             client.use(self._memories[trusted], trusted=trusted)
+
+    def _limited(self, route: Route, own: tuple[Limiter, ...] = ()) -> Route:
+        """Return a route behind the listener's limit of requests and its rule's, itself where there is none."""
+        limits = self._limits + own
+        if not limits:
+            return route
+        return LimitedRoute(self.place, self.name, self._slots, self._responses, route, limits)
 
     def _route(self, rule: str, action: Action, groups: dict[str, LiveGroup]) -> Route:
         place, slots, memory = self.place, self._slots, self._responses
@@ -112,9 +121,9 @@ class LiveListener:
             case Matched():
                 route = self._routes[found.index]
             case WrongMethod():
-                route = NoRoute(self.place, self.name, self._slots, self._responses, "", found.allow)
+                route = self._limited(NoRoute(self.place, self.name, self._slots, self._responses, "", found.allow))
             case NoRule():
-                route = NoRoute(self.place, self.name, self._slots, self._responses, found.nearest)
+                route = self._limited(NoRoute(self.place, self.name, self._slots, self._responses, found.nearest))
         if len(line.routes) >= MAX_ROUTES:
             line.routes.clear()
         line.routes[block.route_key] = route
@@ -177,7 +186,7 @@ class LiveListener:
         if limits.connections and self._connected() >= limits.connections:
             self._pause()
         if limits.connections_per_client:
-            network = _network(client.peer)
+            network = network_of(client.peer)
             self._per_client[network] += 1
             return self._per_client[network] <= limits.connections_per_client
         return True
@@ -214,7 +223,7 @@ class LiveListener:
             self.connections.discard(client)
             self.place.connections -= 1
             if self._per_client:
-                network = _network(client.peer)
+                network = network_of(client.peer)
                 self._per_client[network] -= 1
                 if self._per_client[network] <= 0:
                     del self._per_client[network]

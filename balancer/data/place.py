@@ -11,6 +11,7 @@ from balancer.board import layout
 from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
 from balancer.data.deadlines import Deadlines
+from balancer.data.rates import Rates
 
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
@@ -36,6 +37,7 @@ class Place:
         "number",
         "places",
         "prefix",
+        "rates",
         "remember",
         "row",
         "send",
@@ -59,6 +61,7 @@ class Place:
         self.head = board.row_head(number)
         self.send = send
         self.deadlines = Deadlines()
+        self.rates = Rates(board, number, places)
         self.access_log = AccessLog()
         self.clock = Clock()
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.

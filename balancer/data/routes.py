@@ -6,13 +6,16 @@ A route knows its places on the board, so that the end of a request adds to cell
 from __future__ import annotations
 
 import random
+import time
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING
 
 from balancer.board import layout
 from balancer.data.group import LiveGroup
 from balancer.data.http.memory import ResponseMemory
+from balancer.data.peers import network_of
 from balancer.data.place import Place
+from balancer.data.rates import Limiter
 from balancer.data.target import LiveTarget
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import FixedResponse, Redirect
@@ -145,6 +148,53 @@ class RedirectRoute(Route):
             self._action.to, "http", block.host or "", exchange.client.listener.port, path, line.query
         )
         exchange.reply(self._action.status, "", b"", (("Location", to),))
+
+
+class LimitedRoute(Route):
+    """A route with a limit of requests before it, or with two: the listener's first, then the rule's.
+
+    It has no group, so that its requests go the long way and nobody else's are asked.
+    """
+
+    __slots__ = ("_inner", "_limiters")
+
+    def __init__(
+        self,
+        place: Place,
+        listener: str,
+        slots: dict[str, int],
+        responses: ResponseMemory,
+        inner: Route,
+        limiters: tuple[Limiter, ...],
+    ) -> None:
+        super().__init__(place, listener, inner.rule, slots, responses)
+        self._inner = inner
+        self._limiters = limiters
+
+    def answer(self, exchange: Exchange) -> None:
+        """Let the request in, or send it away."""
+        now = time.monotonic_ns()
+        for limiter in self._limiters:
+            wait = self._place.rates.take(limiter, self._key(limiter, exchange), now)
+            if wait:
+                if limiter.of_rule and self._inner.group is not None:
+                    exchange.route, exchange.group = self._inner, self._inner.group
+                detail = (
+                    f"{limiter.spec.key}, {'rule ' + self.rule if limiter.of_rule else 'listener ' + self.listener}"
+                )
+                exchange.fail(Reason.RATE_LIMITED, detail, headers=(("Retry-After", str(wait)),))
+                return
+        exchange.forward(self._inner)
+
+    @staticmethod
+    def _key(limiter: Limiter, exchange: Exchange) -> str:
+        client, block = exchange.client, exchange.block
+        value = block.values.get(limiter.header) if limiter.header else None
+        if value is not None:
+            return f"={value}"
+        if block.forwarded_for and client.trusted:
+            return network_of(client.listener.client_of(client.peer, block))
+        return network_of(client.peer)
 
 
 class FixedRoute(Route):

@@ -56,6 +56,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Requests of one client or one value of a header field: a token bucket (2.17)."""
+
+    rate: float  # tokens a second
+    burst: int  # tokens that a full bucket holds
+    key: str = "client_ip"  # or `header:` and a name in lower case
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """What a request must look like; an empty tuple matches everything."""
 
@@ -101,6 +110,7 @@ class Rule:
     match: Match
     action: Action
     priority: int = 0
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,7 @@ class Listener:
     trusted_proxies: tuple[str, ...] = ()  # CIDRs; the word `private` is already spelled out
     rules: tuple[Rule, ...] = ()
     upgrade: tuple[str, ...] = ("websocket",)
+    rate_limit: RateLimit | None = None  # before the rules
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
-"""Durations and sizes: how people write them, and back.
+"""Durations, sizes and rates: how people write them, and back.
 
 Durations: a number and one of `ms s m h d` (no bare numbers). Sizes: a number and one of `B KB KiB MB MiB GB GiB`.
+Rates: a number, a slash and one of `s m h`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ import re
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|KiB|MB|MiB|GB|GiB)", re.ASCII)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3}
 
 DURATION_PATTERN = r"^\d+(\.\d+)?(ms|s|m|h|d)$"
 SIZE_PATTERN = r"^\d+(\.\d+)? ?(B|KB|KiB|MB|MiB|GB|GiB)$"
+RATE_PATTERN = r"^\d+(\.\d+)?/(s|m|h)$"
 
 
 def parse_duration(text: str) -> float | None:
@@ -28,6 +31,12 @@ def parse_size(text: str) -> int | None:
     return None if match is None else int(float(match[1]) * _BYTES[match[2]])
 
 
+def parse_rate(text: str) -> float | None:
+    """Return how often a second, or None if `text` is not a rate."""
+    match = _RATE.fullmatch(text)
+    return None if match is None else float(match[1]) / _SECONDS[match[2]]
+
+
 def format_duration(seconds: float) -> str:
     """Return the shortest writing of a duration: `250ms`, `2s`, `1m`, `1.5s`."""
     for unit in ("d", "h", "m"):
@@ -36,6 +45,15 @@ def format_duration(seconds: float) -> str:
     if 0 < seconds < 1:
         return f"{round(seconds * 1000, 3):g}ms"
     return f"{round(seconds, 3):g}s"
+
+
+def format_rate(a_second: float) -> str:
+    """Return the shortest writing of a rate: `100/s`, `30/m`, `0.5/h`."""
+    for unit in ("s", "m"):
+        count = a_second * _SECONDS[unit]
+        if count >= 1 and abs(count - round(count)) < 1e-9 * count:
+            return f"{round(count)}/{unit}"
+    return f"{a_second:g}/s" if a_second >= 1 else f"{a_second * _SECONDS['h']:g}/h"
 
 
 def format_size(count: int) -> str:

@@ -285,6 +285,18 @@ def limits_and_timeouts_of_both_sides() -> None:
             one.held.set()
 
 
+@example("rate-limit")
+def who_asks_too_often_is_told_when_to_come_back() -> None:
+    with running("rate-limit") as scene, scene.client() as client:
+        login = [client.ask(request("GET", "/login", "X-Api-Key: one")).status for _ in range(8)]
+        assert login == [200] * 5 + [429] * 3
+        assert client.ask(request("GET", "/login", "X-Api-Key: two")).status == 200
+        answers = [client.ask(request()) for _ in range(40)]
+        served = sum(one.status == 200 for one in answers)
+        assert 11 <= served <= 25, "what the nine have left of twenty, and what came back meanwhile"
+        expect_failure(next(one for one in answers if one.status == 429), scene.balancer, "rate_limited", 429, times=0)
+
+
 @example("local-first")
 def the_local_zone_first() -> None:
     with running("local-first") as scene:

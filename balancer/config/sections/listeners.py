@@ -5,8 +5,23 @@ from __future__ import annotations
 from typing import Annotated
 
 from balancer.config.addresses import BindAddress, Network
-from balancer.config.fields import Duration, Name, Read, Size, choice, needed, one_of, option, size, time, whole
+from balancer.config.fields import (
+    OFF,
+    Duration,
+    Name,
+    Read,
+    Size,
+    choice,
+    needed,
+    off_option,
+    one_of,
+    option,
+    size,
+    time,
+    whole,
+)
 from balancer.config.later import LISTENER_PROTOCOLS
+from balancer.config.sections.rate_limit import RateLimit
 from balancer.config.sections.rules import Rule
 from balancer.config.sections.section import Section
 from balancer.model import snapshot as model
@@ -69,5 +84,8 @@ class Listener(Section):
     )
     upgrade: tuple[Upgrade, ...] = option(
         _D.upgrade, "Protocols that a client may switch to; [] for none.", ["websocket"]
+    )
+    rate_limit: Annotated[RateLimit | None, OFF] = off_option(
+        "How much one client may ask, whatever the rule, or off.", {"rate": "100/s", "burst": 200}
     )
     rules: tuple[Rule, ...] = option((), "Which request goes where.", [{"action": {"forward": "demo"}}])

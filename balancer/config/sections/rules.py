@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from balancer.config.fields import WRITTEN, Lines, Name, Text, needed, option, whole, wrong
+from balancer.config.fields import OFF, WRITTEN, Lines, Name, Text, needed, off_option, option, whole, wrong
 from balancer.config.http_words import (
     HeaderName,
     HeaderValue,
@@ -18,6 +18,7 @@ from balancer.config.http_words import (
     PathPattern,
     RedirectStatus,
 )
+from balancer.config.sections.rate_limit import RateLimit
 from balancer.config.sections.section import Section
 from balancer.model import snapshot as model
 
@@ -106,4 +107,7 @@ class Rule(Section):
     )
     priority: Annotated[int, whole(-1000, 1000)] = option(0, "Higher goes first, whatever is more specific.", 10)
     match: Match = option(Match(), "What a request must look like; left out: everything.", {"paths": ["/v1/"]})
+    rate_limit: Annotated[RateLimit | None, OFF] = off_option(
+        "How much of this one client may ask, or off.", {"rate": "10/s"}
+    )
     action: Action = needed("What is done with the request.", {"forward": "demo"})

@@ -206,6 +206,11 @@ class Exchange:
         route = line.routes.get(block.route_key)
         if route is None:
             route = client.listener.find_route(line, block)
+        self.forward(route)
+
+    def forward(self, route: Route) -> None:
+        """Go where a route leads: the second half of `begin`; later for a request that had to be let in first."""
+        place, now = self.place, self.started
         self.route = route
         group = route.group
         if group is None and route.spread is not None:

@@ -71,15 +71,21 @@ class Table(Generic[_T]):
 class RequestMemory:
     """Lines and blocks of requests, for one listener, one snapshot and one class of peers (trusted or not)."""
 
-    __slots__ = ("_header_lines", "_trusted", "_wanted", "blocks", "lines")
+    __slots__ = ("_header_lines", "_noted", "_trusted", "_wanted", "blocks", "lines")
 
-    def __init__(self, *, trusted: bool, wanted: frozenset[str], remember: bool = True) -> None:
-        """`wanted`: fields that rules look at; `remember` False reads every head in full, with the same verdicts."""
+    def __init__(
+        self, *, trusted: bool, wanted: frozenset[str], noted: frozenset[str] = frozenset(), remember: bool = True
+    ) -> None:
+        """`wanted`: fields that rules look at, `noted`: others whose value is asked for.
+
+        `remember` False reads every head in full, with the same verdicts.
+        """
         self.lines: Table[Line] = Table(2048 if remember else 0)
         self.blocks: Table[Block] = Table(2048 if remember else 0)
         self._header_lines = Lines(4096 if remember else 0)
         self._trusted = trusted
         self._wanted = wanted
+        self._noted = noted
 
     def line(self, data: bytes) -> Line:
         """Return what a request line (without CRLF) means; raises Bad."""
@@ -93,7 +99,7 @@ class RequestMemory:
         """Return what a header block (CRLF … CRLF CRLF) means; raises Bad."""
         found = self.blocks.find(data)
         if found is None:
-            found = read_block(data, self._header_lines, trusted=self._trusted, wanted=self._wanted)
+            found = read_block(data, self._header_lines, trusted=self._trusted, wanted=self._wanted, noted=self._noted)
             _second_opinion(data)
             self.blocks.keep(data, found)
         return found

@@ -69,7 +69,7 @@ def failure(
         kind = "text/plain; charset=utf-8"
         body = f"{status} {reason.word}: {sentence} (request {request_id})\n".encode()
     extra = [("Proxy-Status", f'balancer; error={reason.error}; details="{reason.word}"'), *headers]
-    if reason in RETRY_AFTER or status == 503:
+    if (reason in RETRY_AFTER or status == 503) and not any(name == "Retry-After" for name, _ in headers):
         extra.append(("Retry-After", "1"))
     return status, answer(
         status,

@@ -79,7 +79,7 @@ class Block:
         self.request_id = b""
         self.hops = 0
         self.max_forwards: int | None = None
-        self.values: dict[str, str] = {}  # of the fields that rules look at
+        self.values: dict[str, str] = {}  # of the fields that rules and limits look at
         self.route_key: object = None
         self.plain = False  # True: no body, no upgrade, nothing to decide per request
 
@@ -97,11 +97,14 @@ class Block:
         return other
 
 
-def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[str]) -> Block:
+def read_block(
+    block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[str], noted: frozenset[str] = frozenset()
+) -> Block:
     """Return what the header lines of a request mean; raises Bad.
 
     `block`: from the CRLF that ends the request line to the empty line, both included. `trusted`: the peer is one whose
-    X-Forwarded-* are believed. `wanted`: the fields, in lower case, that rules look at.
+    X-Forwarded-* are believed. `wanted`: the fields, in lower case, that rules look at; `noted`: others that are looked
+    at once the way is known.
     """
     read = Block()
     read.raw = block
@@ -113,13 +116,14 @@ def read_block(block: bytes, lines: Lines, *, trusted: bool, wanted: frozenset[s
     seen: set[bytes] = set()
     upgrade = b""
     known = lines.known
+    looked_at = wanted | noted if noted else wanted
     for line in split(block, MAX_FIELDS, Reason.HEADER_TOO_LARGE):
         name, value, kind = known.get(line) or lines.read(line)
         if kind <= MAX_FORWARDS:
             if kind == MAX_FORWARDS:
                 read.max_forwards = int(value) if value.isdigit() and len(value) < 6 else None
             kept.append((name, line))
-            if wanted and (text := name.decode()) in wanted:
+            if looked_at and (text := name.decode()) in looked_at:
                 shown = value.decode("latin-1")
                 read.values[text] = f"{read.values[text]}, {shown}" if text in read.values else shown
         elif kind == HOST:

@@ -60,11 +60,14 @@ def test_a_column_is_one_cell_of_each_row_and_nothing_else(board: Board) -> None
 
 def test_the_last_place_has_room_to_its_last_cell(board: Board) -> None:
     board.row(layout.MAX_WORKERS - 1)[layout.CELLS - 1] = 5
-    assert board.cells[len(board.cells) - 1] == 5
+    assert board.cells[layout.TABLES_AT - 1] == 5
+    board.tables(layout.TABLE_KINDS - 1, layout.MAX_WORKERS)[-1][layout.TABLE - 1] = 6
+    assert board.cells[len(board.cells) - 1] == 6
     assert len(board.row(0)) == layout.CELLS and len(board.row_head(0)) == layout.ROW_HEAD
 
 
 def test_areas_do_not_overlap(board: Board) -> None:
+    assert layout.ROWS_AT + layout.MAX_WORKERS * layout.ROW == layout.TABLES_AT
     assert shared.group_at(layout.MAX_GROUPS) == shared.state_at(0)
     assert shared.state_at(layout.MAX_TARGETS) == layout.ROWS_AT
     assert layout.GROUP_SHARES + layout.MAX_TIERS <= layout.GROUP_BLOCK

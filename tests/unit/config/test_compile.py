@@ -29,7 +29,9 @@ listeners:
     address: "[::1]:8080"
     timeouts: {first_byte: 1s, request_header: 2s, request_body_idle: 3s, keep_alive: 4s, write_idle: 5s,
                half_close: 6s, tunnel_idle: 7s, expect_continue: 8s}
-    limits: {connections: 1, connections_per_client: 2, body: 1MiB, head: 8KiB, keep_alive_requests: 3}
+    limits: {connections: 1, connections_per_client: 2, body: 1MiB, head: 8KiB, keep_alive_requests: 3,
+             min_body_rate: 4KiB}
+    rate_limit: {rate: 30/m, key: header:X-Api-Key}
     trusted_proxies: [10.0.0.0/8, 192.0.2.1, private]
     upgrade: []
     rules:
@@ -41,6 +43,7 @@ listeners:
           methods: [GET]
           headers: {X-Beta: "1"}
           query: {a: "*"}
+        rate_limit: {rate: 10/s, burst: 15}
         action: {forward: {shop: 9, canary: 1}}
       - match: {paths: [/old/]}
         action: {redirect: {to: "https://{host}/new{path}", status: 301}}
@@ -96,7 +99,8 @@ def test_every_setting_arrives_where_it_belongs(tmp_path: Path) -> None:
             name="web",
             address="[::1]:8080",
             timeouts=model.ClientTimeouts(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0),
-            limits=model.Limits(1, 2, 1024 * 1024, 8192, 3),
+            limits=model.Limits(1, 2, 1024 * 1024, 8192, 3, 4096),
+            rate_limit=model.RateLimit(0.5, 1, "header:x-api-key"),
             trusted_proxies=("10.0.0.0/8", "192.0.2.1/32", *private),
             upgrade=(),
             rules=(
@@ -111,6 +115,7 @@ def test_every_setting_arrives_where_it_belongs(tmp_path: Path) -> None:
                     ),
                     model.Forward((("shop", 9), ("canary", 1))),
                     priority=5,
+                    rate_limit=model.RateLimit(10.0, 15),
                 ),
                 model.Rule("rules[1]", model.Match(paths=("/old/",)), model.Redirect("https://{host}/new{path}", 301)),
                 model.Rule("rules[2]", model.Match(), model.FixedResponse(404, "no\n", "text/plain")),

@@ -24,6 +24,7 @@ ORDER = [
         ("AccessLog", "access_log"),
         ("Listener", "listeners"),
         ("ClientTimeouts", "listeners.timeouts"),
+        ("RateLimit", "listeners.rate_limit"),
     ),
     *(("Limits", "listeners.limits"), ("Rule", "listeners.rules"), ("Match", "listeners.rules.match")),
     *(("Action", "listeners.rules.action"), ("Redirect", "listeners.rules.action.redirect")),

@@ -14,8 +14,13 @@ from balancer.config.schema import DRAFT, schema, text
 from balancer.config.source import read
 
 CONFIG = Path(__file__).parents[3] / "config"
-NO_DEFAULT = {"action", "to", "dns", "port", "name", "address", "forward", "redirect", "fixed_response"}
-NO_DEFAULT |= {"fast_interval", "unhealthy_interval", "local"}  # left out means something that the description tells
+NO_DEFAULT = {"action", "to", "rate", "dns", "port", "name", "address", "forward", "redirect", "fixed_response"}
+NO_DEFAULT |= {
+    "burst",
+    "fast_interval",
+    "unhealthy_interval",
+    "local",
+}  # left out means something that the description tells
 
 
 def properties(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
