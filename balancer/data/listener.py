@@ -67,6 +67,8 @@ class LiveListener:
         self._router = Router(spec.rules)
         self._responses = ResponseMemory(remember=self.place.remember)
         self._routes = [self._route(rule.name, rule.action, groups) for rule in spec.rules]
+        for index, route in enumerate(self._routes):
+            route.number(index)
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self._router.header_names

@@ -11,6 +11,7 @@ from balancer.board import layout
 from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
 from balancer.data.deadlines import Deadlines
+from balancer.data.recent import Recent
 
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
@@ -36,9 +37,12 @@ class Place:
         "number",
         "places",
         "prefix",
+        "recent",
         "remember",
+        "revision",
         "row",
         "send",
+        "version",
     )
 
     def __init__(
@@ -59,6 +63,8 @@ class Place:
         self.head = board.row_head(number)
         self.send = send
         self.deadlines = Deadlines()
+        self.recent = Recent(board, number)
+        self.version = self.revision = 0  # of the snapshot that runs
         self.access_log = AccessLog()
         self.clock = Clock()
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.
