@@ -24,27 +24,31 @@ from dataclasses import dataclass
 from balancer.board import layout
 
 NONE = 0xFFFF_FFFF  # no place on the board
-REUSED, UPSTREAM, DETAILED, CUT, OPEN = 1, 2, 4, 8, 16  # flags; UPSTREAM: the status is the target's
+# Flags. UPSTREAM: the status is the target's; AT_ONCE: the first byte was the last, and no other status came before.
+REUSED, UPSTREAM, DETAILED, CUT, OPEN, AT_ONCE = 1, 2, 4, 8, 16, 32
 MOST_TRIES = 4
 
 _HEAD = struct.Struct("@QdQQffffIIHHBBBx20s")
 CONTEXT = struct.Struct("@IIiII")
 LENGTHS = struct.Struct("@BBBBHH")
-TRY = struct.Struct("@IffBBxx")
+TRY = struct.Struct("@IfffBBxx")
 _MARK = struct.Struct("@Q")
 ID, HOST, TOLD = 40, 44, 80  # bytes of the texts of a plain record
-# hot: one call writes a plain record; no reason, no retries, no queue.
+# A plain record in one call: no reason, no retries, no queue; of AT_ONCE neither first byte nor upstream status. hot.
 PLAIN = struct.Struct(f"@QdQQfff4xIIHHxxBx20s{ID}s{HOST}s{TOLD}sQ")
+WHOLE = struct.Struct(f"@QdQQf4xf4xIIH4xBx20s{ID}s{HOST}s{TOLD}sQ")
 _ID_PREFIX = b"X-Request-ID: "
 _TAIL = _HEAD.size
 
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One try: its target's place on the board, why it ended (0: well), seconds to connect and in all."""
+    """One try: its target's place on the board, why it ended (0: well); seconds from the request's begin to its own,
+    to connect, and in all."""
 
     target: int
     reason: int
+    start: float
     connect: float
     seconds: float
     reused: bool
@@ -145,7 +149,7 @@ def pack(
         context,
     )
     lengths = LENGTHS.pack(len(request_id), len(method), len(shown_host), len(kept), len(shown_path), len(detail))
-    packed = b"".join(TRY.pack(one.target, one.connect, one.seconds, one.reason, one.reused) for one in kept)
+    packed = b"".join(TRY.pack(one.target, one.start, one.connect, one.seconds, one.reason, one.reused) for one in kept)
     text = request_id + method + shown_host + shown_path + detail
     return (head + lengths + packed + text).ljust(size - _MARK.size, b"\0") + _MARK.pack(number)
 
@@ -155,7 +159,7 @@ def again(record: Record, number: int, size: int, *, reason: int, now: float) ->
     past = list(record.tries)
     if past:
         end = past[-1]
-        past[-1] = Try(end.target, reason, end.connect, now - record.started - (record.duration - end.seconds), False)
+        past[-1] = Try(end.target, reason, end.start, end.connect, now - record.started - end.start, end.reused)
     return pack(
         number,
         size,
@@ -207,6 +211,8 @@ def unpack(slot: bytes) -> Record | None:
         told = slot[at + ID + HOST : at + ID + HOST + TOLD].rstrip(b"\0")
         method, _, path = told.partition(b" ")
         cut = len(host) == HOST or len(told) == TOLD
+    if flags & AT_ONCE:
+        first_byte, upstream_status = duration, status
     return Record(
         number,
         started,
@@ -249,8 +255,8 @@ def _texts(slot: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes, tuple[Try, .
         return None
     tries = []
     for _ in range(count):
-        target, connect, seconds, reason, reused = TRY.unpack_from(slot, at)
-        tries.append(Try(target, reason, connect, seconds, bool(reused)))
+        target, start, connect, seconds, reason, reused = TRY.unpack_from(slot, at)
+        tries.append(Try(target, reason, start, connect, seconds, bool(reused)))
         at += TRY.size
     texts = []
     for size in sizes:
@@ -259,4 +265,4 @@ def _texts(slot: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes, tuple[Try, .
     return texts[0], texts[1], texts[2], texts[3], texts[4], tuple(tries)
 
 
-assert PLAIN.size == layout.RECENT.slot and _TAIL == 84
+assert PLAIN.size == WHOLE.size == layout.RECENT.slot and _TAIL == 84

@@ -91,7 +91,7 @@ def _tries(document: dict[str, Any]) -> list[str]:
         bar = _bar(one["start_ms"], one["duration_ms"], whole)
         rows.append((str(number), one["target"], one["zone"], bar, f"{one['duration_ms']:g} ms", f"{end}, {how}"))
     first = f", first byte after {document['first_byte_ms']:g} ms" if document["first_byte_ms"] else ""
-    heading = f"tries: {len(tries)} in {whole:g} ms{first}"
+    heading = f"{len(tries)} {'try' if len(tries) == 1 else 'tries'} in {whole:g} ms{first}"
     return [heading, *_aligned(rows)]
 
 
@@ -109,12 +109,19 @@ def _targets(document: dict[str, Any]) -> list[str]:
             one["target"],
             one["zone"],
             one["state"],
-            f"since {one['since'][11:19]}" if one["since"] else "",
+            _since(one["since"], document["time"]),
             one["why"],
         )
         for one in targets
     ]
     return [*lines, *_aligned(rows)]
+
+
+def _since(moment: str | None, day: str) -> str:
+    """Return the time of day of a moment (RFC 3339), with its date where that is another than the request's."""
+    if moment is None:
+        return ""
+    return f"since {moment[11:19]}" if moment[:10] == day[:10] else f"since {moment[:10]} {moment[11:19]}"
 
 
 def _bar(start: float, length: float, whole: float) -> str:

@@ -35,7 +35,8 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
         row[flow + layout.FLOW_BYTES_IN] += exchange.bytes_in
     target = exchange.target
     row[(route.hits[target] if target in route.hits else route.hits_of(target)) + status // 100 - 1] += 1
-    place.recent.whole(exchange, duration, status, size)
+    assert target is not None
+    place.recent.whole(exchange, route, target, duration, status, size)
     if place.access_log.enabled:
         line, client, block = exchange.line, exchange.client, exchange.block
         took = f"{duration * 1000:.3f}"

@@ -17,7 +17,7 @@ from balancer.routing.patterns import ANY_PATH, PathKind, PathPattern, Predicate
 from balancer.routing.router import alternatives, host_fits, path_fits
 
 _PATHS = (PathKind.EXACT, PathKind.REGEX, PathKind.PREFIX, PathKind.ANY)
-_FITTED = {"host": 0, "path": 1, "method": 2, "predicate": 3, "later": 4, "matched": 5}
+_FITTED = {"host": 0, "path": 1, "method": 2, "predicate": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,14 @@ def verdicts(
 
 
 def nearest(found: Sequence[Verdict]) -> Verdict | None:
-    """Return the rule that came nearest of those that did not fit; None if every rule did."""
-    missed = [one for one in found if one.misfit not in ("matched", "later", "unknown")]
+    """Return the rule that came nearest of those that did not fit; None if every rule did.
+
+    Of equally near ones the one that the router prefers, or, where no rule matched, the first in the file: the one that
+    the log names.
+    """
+    missed = [one for one in found if one.misfit in _FITTED]
+    if not any(one.misfit == "matched" for one in found):
+        missed.sort(key=lambda one: one.index)
     return max(missed, key=lambda one: _FITTED[one.misfit], default=None)  # the first of the nearest
 
 

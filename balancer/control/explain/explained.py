@@ -21,7 +21,11 @@ def explain(control: Control, request_id: str) -> Json | None:
     if found is None:
         return None
     names = Names(running.slots, control.zones)
-    return story(found, names, control.versions.of(found.record.version), running, time)
+    states = {
+        (key, one.state, int(one.since.monotonic * 1000)): f"{one.reason}: {one.detail}" if one.detail else one.reason
+        for key, one in control.ledger.records.items()
+    }
+    return story(found, names, control.versions.of(found.record.version), running, states, time)
 
 
 def latest(control: Control, limit: int, *, failed: bool) -> Json:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from balancer.board.records import Record
+from balancer.board.records import Record, Try
 from balancer.board.scenes import Scene, Seen
 from balancer.control.explain import words
 from balancer.control.explain.look import Found
 from balancer.control.explain.names import Names
 from balancer.control.explain.words import milliseconds
-from balancer.model.names import STATES, PolicyName
+from balancer.control.facts import Key
+from balancer.model.names import STATES, PolicyName, State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Rule, Snapshot, TargetGroup
 from balancer.picking import zones
@@ -20,6 +21,8 @@ from balancer.routing.nearest import Verdict, nearest, verdicts
 
 Json = dict[str, Any]
 Time = Callable[[float], str | None]
+# (target, state, since in monotonic ms) → why it is in that state; only what is so still can be known.
+States = Mapping[tuple[Key, State, int], str]
 MOST_RULES = 50  # rules told of
 
 
@@ -50,10 +53,11 @@ def line(record: Record, names: Names, time: Time) -> Json:
     }
 
 
-def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapshot, time: Time) -> Json:
+def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapshot, states: States, time: Time) -> Json:
     """Return all there is to say of a request.
 
-    `snapshot`: the configuration it met, None if that is not known any more; `running`: the one of today.
+    `snapshot`: the configuration it met, None if that is not known any more; `running`: the one of today; `states`:
+    why targets are in the state they are in now.
     """
     record = found.record
     rules = _rules(record, names, snapshot)
@@ -61,7 +65,6 @@ def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapsh
     matched = _matched(record, names, snapshot)
     group = _group(record, names, snapshot) or _group(record, names, running)
     policy = group.policy if group is not None else None
-    tries = _tries(record, names)
     return {
         **line(record, names, time),
         "sentence": sentence(record, names, matched, verdict, found.scene),
@@ -80,8 +83,8 @@ def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapsh
         "policy": policy.value if policy is not None else "",
         "pick": words.pick(policy) if policy is not None and found.scene is not None else "",
         "tiers": _tiers(found.scene, group),
-        "targets": _targets(record, found.scene, names, policy or PolicyName.ROUND_ROBIN, time),
-        "tries": tries,
+        "targets": _targets(record, found.scene, names, policy or PolicyName.ROUND_ROBIN, states, time),
+        "tries": _tries(record, names),
     }
 
 
@@ -137,64 +140,59 @@ def _tiers(scene: Scene | None, group: TargetGroup | None) -> list[Json]:
     ]
 
 
-def _targets(record: Record, scene: Scene | None, names: Names, policy: PolicyName, time: Time) -> list[Json]:
+def _targets(
+    record: Record, scene: Scene | None, names: Names, policy: PolicyName, states: States, time: Time
+) -> list[Json]:
     if scene is None:
         return []
-    return [
-        {
-            "target": names.target(seen.target)[1],
-            "zone": names.zone(seen.target),
-            "state": STATES[seen.state].value,
-            "since": time(scene.at_wall - scene.at + seen.since / 1000) if seen.since else None,
-            "weight": seen.weight / 100,
-            "in_rotation": seen.in_rotation,
-            "taken": seen.target == record.target,
-            "why": _why(record, scene, seen, policy),
-        }
-        for seen in scene.targets
-    ]
+    found = []
+    for seen in scene.targets:
+        key, state = names.target(seen.target), STATES[seen.state]
+        known = states.get((key, state, seen.since), "")
+        found.append(
+            {
+                "target": key[1],
+                "zone": names.zone(seen.target),
+                "state": state.value,
+                "since": time(scene.at_wall - scene.at + seen.since / 1000) if seen.since else None,
+                "weight": seen.weight / 100,
+                "in_rotation": seen.in_rotation,
+                "taken": seen.target == record.target,
+                "why": _why(record, scene, seen, policy, known),
+            }
+        )
+    return found
 
 
-def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName) -> str:
+def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: str) -> str:
     reason = words.reason_of(record.reason)
     tried = [number for number, one in enumerate(record.tries, 1) if one.target == seen.target]
     if tried:
         last = words.reason_of(record.tries[tried[-1] - 1].reason)
-        which = "tried" if len(record.tries) == 1 else f"try {' and '.join(map(str, tried))} of {len(record.tries)}"
+        which = f"try {' and '.join(map(str, tried))} of {len(record.tries)}" if len(record.tries) > 1 else "tried"
         return f"taken ({which})" if last is None else f"{which}: {last.word}"
     if seen.target == record.target:
-        return f"taken: {words.pick(policy)}"
-    share = scene.shares[seen.tier] if 0 <= seen.tier < len(scene.shares) else None
-    panic = 0 <= seen.tier < len(scene.panic) and scene.panic[seen.tier]
-    return words.standing(seen, share, panic, policy, reason)
+        return "taken: " + words.pick(policy)
+    share = scene.shares[seen.tier] if 0 <= seen.tier < len(scene.shares) else 0
+    return words.standing(seen, share, policy, reason, known)
 
 
 def _tries(record: Record, names: Names) -> list[Json]:
     tries = record.tries
-    if not tries and names.target(record.target)[1]:
-        wait = record.queue
-        return [_one_try(names, record.target, 0, wait, record.connect, record.duration - wait, record.reused)]
-    # Between two tries lies next to nothing, but for the wait before the same target again: laid from the end.
-    found: list[Json] = []
-    end = record.duration
-    for one in reversed(tries):
-        start = max(0.0, end - one.seconds)
-        found.append(_one_try(names, one.target, one.reason, start, one.connect, one.seconds, one.reused))
-        end = start
-    return found[::-1]
-
-
-def _one_try(names: Names, target: int, code: int, start: float, connect: float, seconds: float, reused: bool) -> Json:
-    reason = words.reason_of(code)
-    return {
-        "target": names.target(target)[1],
-        "zone": names.zone(target),
-        "reason": reason.word if reason is not None else "",
-        "start_ms": _ms(start),
-        "connect_ms": _ms(connect),
-        "duration_ms": _ms(seconds),
-        "reused": reused,
-    }
+    if not tries and names.target(record.target)[1]:  # it went to one target, and that was that
+        tries = (Try(record.target, record.reason, record.queue, record.connect, record.duration, record.reused),)
+    return [
+        {
+            "target": names.target(one.target)[1],
+            "zone": names.zone(one.target),
+            "reason": reason.word if (reason := words.reason_of(one.reason)) is not None else "",
+            "start_ms": _ms(one.start),
+            "connect_ms": _ms(one.connect),
+            "duration_ms": _ms(one.seconds),
+            "reused": one.reused,
+        }
+        for one in tries
+    ]
 
 
 # The sentence
@@ -203,37 +201,40 @@ def _one_try(names: Names, target: int, code: int, start: float, connect: float,
 def sentence(record: Record, names: Names, matched: Rule | None, verdict: Verdict | None, scene: Scene | None) -> str:
     """Return in one sentence what became of a request, and why."""
     reason = words.reason_of(record.reason)
-    target = names.target(record.target)[1]
-    past = record.tries[:-1] if record.tries and record.tries[-1].target == record.target else record.tries
-    before = words.after([(names.target(one.target)[1], words.reason_of(one.reason)) for one in past])
-    queued = f", after {milliseconds(record.queue)} in the queue" if record.queue >= 0.0005 else ""
     took = milliseconds(record.duration)
-    zone = names.zone(record.target)
-    at = f"{target} ({zone})" if zone else target
+    at = _at(record, names)
+    queued = f" after {milliseconds(record.queue)} in the queue" if record.queue >= 0.0005 else ""
+    last = record.tries[-1] if record.tries else None
+    past = record.tries[:-1] if last is not None and last.target == record.target else record.tries
+    before = words.after([(names.target(one.target)[1], words.reason_of(one.reason)) for one in past])
+    if before:
+        before = f" on try {len(past) + 1},{before}"
     if record.open:
-        where = f"at {at}" if target else "without a target yet"
-        return f"it is under way for {took}, {where}{queued}{before}"
-    if reason is None and target:
-        return f"{at} answered {record.status} in {took}{queued}{before}"
+        return f"Under way for {took}, {f'at {at}' if at else 'without a target yet'}{queued}{before}."
+    if reason is None and at:
+        return f"Answered {record.status} by {at} in {took}{queued}{before}."
     if reason is None:
-        rule = f"by rule {matched.name}" if matched is not None else "by itself"
-        return f"the balancer answered {record.status} {rule}"
-    answered = f"it was answered {record.status}" if record.status and not record.from_upstream else "it was cut off"
+        return f"Answered {record.status} by the balancer itself{f', by {matched.name}' if matched else ''}."
+    while_at = f"while it was at {at}" if at else "before it had a target"
     if reason is Reason.WORKER_LOST:
-        where = f"it was at {at}" if target else "it had no target yet"
-        return f"it got no answer, {reason.word}: {reason.sentence} after about {took}, while {where}{before}"
+        return f"Lost, {reason.word}: {reason.sentence}, about {took} after it began, {while_at}{queued}{before}."
     if reason is Reason.CLIENT_CLOSED:
-        where = f" from {at}" if target else ""
-        return f"{reason.word}: {reason.sentence}{where}, after {took}{queued}{before}"
-    clause = f"{answered}, {reason.word}: {reason.sentence}"
+        return f"Given up, {reason.word}: {reason.sentence}, after {took}, {while_at}{queued}{before}."
+    cut = record.from_upstream or not record.status
+    told = f"Cut off after {took}, {reason.word}" if cut else f"Answered {record.status} {reason.word} after {took}"
+    told += f": {reason.sentence}"
     if reason in (Reason.NO_RULE, Reason.METHOD_NOT_ALLOWED):
         near = words.nearest(verdict)
-        return f"{clause}{'; ' + near if near else ''}"
+        return f"{told}{'; ' + near if near else ''}."
     if reason is Reason.NO_HEALTHY_TARGET and scene is not None:
-        return f"{clause}: {_states(scene, names)}{before}"
-    where = f" ({at}, after {took})" if target else ""
-    detail = f": {record.detail}" if record.detail else ""
-    return f"{clause}{where}{detail}{queued}{before}"
+        return f"{told}: {_states(scene, names)}{before}."
+    where = f", at {at}" if at else ""
+    return f"{told}{f' ({record.detail})' if record.detail else ''}{where}{queued}{before}."
+
+
+def _at(record: Record, names: Names) -> str:
+    target, zone = names.target(record.target)[1], names.zone(record.target)
+    return f"{target} ({zone})" if zone else target
 
 
 def _states(scene: Scene, names: Names) -> str:

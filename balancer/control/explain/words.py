@@ -1,10 +1,11 @@
 """words: what records and scenes say, in words that a person reads. Pure.
 
-No clause begins with a capital or ends with a full stop; a sentence does neither, as log lines and problems do.
+Clauses begin with a small letter and have no full stop: they are put together.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from balancer.board.scenes import Seen
@@ -47,29 +48,19 @@ def action(rule: Rule) -> str:
             return f"answer {status}"
 
 
-def standing(seen: Seen, share: int | None, panic: bool, policy: PolicyName, reason: Reason | None) -> str:
-    """Return why a target that was not tried was not. `share`: its tier's, in percent; None: it has no tier."""
-    state, evidence = STATES[seen.state], EVIDENCES[seen.evidence]
+def standing(seen: Seen, share: int, policy: PolicyName, reason: Reason | None, known: str) -> str:
+    """Return why a target that was not tried was not. `share`: its tier's, in percent; `known`: why it is as it is."""
+    state = STATES[seen.state]
     if seen.in_rotation:
-        if share == 0:
-            return "ready, but its zones had no share of the traffic"
-        if reason in FULL:
-            return "in rotation, but at max_connections"
-        note = f"in rotation though {state.value} (panic: too few are healthy)" if panic and not _well(state) else ""
-        if note:
-            return f"{note}; it was not picked"
-        return (
-            _NOT_PICKED.get(policy, "in rotation; it was not picked")
-            if share in (100, None)
-            else (f"in rotation; its zones had {share} % of the traffic")
-        )
+        return _passed_over(state, share, policy, reason)
     if seen.no_address:
         return "out: its name did not resolve"
     if state is State.EJECTED:
-        return "out: ejected by this worker for its failures" if seen.own else "out: ejected for its failures"
+        why = "seen by this worker" if seen.own else known
+        return f"out: ejected for its failures{f' ({why})' if why else ''}"
     if state is State.UNHEALTHY:
-        sure = "nothing listens there" if evidence is Evidence.HARD else "its checks fail"
-        return f"out: unhealthy ({sure})"
+        sure = "nothing listens there" if EVIDENCES[seen.evidence] is Evidence.HARD else "its checks fail"
+        return f"out: unhealthy ({known or sure})"
     if state in (State.DRAINING, State.DISABLED):
         return f"out: {state.value}, on purpose"
     if not seen.weight:
@@ -79,8 +70,17 @@ def standing(seen: Seen, share: int | None, panic: bool, policy: PolicyName, rea
     return f"out: {state.value}"
 
 
-def _well(state: State) -> bool:
-    return state in (State.HEALTHY, State.UNKNOWN)
+def _passed_over(state: State, share: int, policy: PolicyName, reason: Reason | None) -> str:
+    """Return why a target that was in rotation was not taken."""
+    if not share:
+        return "ready, but its zone had no share of the traffic"
+    if reason in FULL:
+        return "in rotation, but at max_connections"
+    if state not in (State.HEALTHY, State.UNKNOWN):
+        return f"in rotation though {state.value} (panic: too few are well); it was not picked"
+    if share < 100:
+        return f"in rotation, in a zone with {share} % of the traffic; it was not picked"
+    return _NOT_PICKED.get(policy, "in rotation; it was not picked")
 
 
 def milliseconds(seconds: float) -> str:
@@ -91,9 +91,13 @@ def milliseconds(seconds: float) -> str:
 
 
 def after(tries: Sequence[tuple[str, Reason | None]]) -> str:
-    """Return what earlier tries came to: (target, reason) each."""
-    told = [f"{reason.word} at {target} ({reason.sentence})" for target, reason in tries if reason is not None]
-    return "; before: " + ", ".join(told) if told else ""
+    """Return what earlier tries came to: (target, reason) each. Equal ones are one."""
+    counts = Counter((target, reason) for target, reason in tries if reason is not None)
+    told = [
+        f"{reason.word} at {target}{f' ({count} times)' if count > 1 else ''}"
+        for (target, reason), count in counts.items()
+    ]
+    return f" after {' and '.join(told)}" if told else ""
 
 
 def nearest(verdict: Verdict | None) -> str:
