@@ -31,7 +31,7 @@ class Board:
     def __init__(self, descriptor: int) -> None:
         """Map the board behind `descriptor` (which stays the caller's); ValueError if it is another layout's."""
         self._map = mmap.mmap(descriptor, layout.SIZE)
-        self.cells = memoryview(self._map).cast("Q")
+        self.cells = memoryview(self._map)[: layout.CELLS_SIZE].cast("Q")
         if self.cells[layout.VERSION_AT] not in (0, layout.VERSION):
             raise ValueError(f"board layout {self.cells[layout.VERSION_AT]} is not {layout.VERSION}")
 
@@ -66,6 +66,19 @@ class Board:
         first = layout.TABLES_AT + kind * layout.TABLE
         apart = layout.TABLE_KINDS * layout.TABLE
         return [self.cells[first + place * apart :][: layout.TABLE] for place in range(places)]
+
+    # Rings: one area a worker place
+
+    def ring(self, place: int, ring: layout.Ring) -> memoryview[int]:
+        """Return the bytes of one of a place's rings."""
+        start = layout.RINGS_AT + place * layout.AREA + ring.at
+        return memoryview(self._map)[start : start + ring.slots * ring.slot]
+
+    def find(self, place: int, ring: layout.Ring, wanted: bytes, start: int, end: int) -> int:
+        """Return where in a ring `wanted` stands, from `start` up to `end` (bytes, from the ring's begin), or -1."""
+        base = layout.RINGS_AT + place * layout.AREA + ring.at
+        found = self._map.find(wanted, base + start, base + end)
+        return found if found < 0 else found - base
 
     # States and shares: written by control, read by everybody
 

@@ -9,6 +9,8 @@ are in cells. Its size is fixed and sparse: what is never touched costs nothing.
                                                         orders and the weight that they give
              ROWS      one row a worker place:          64 cells about the worker, then CELLS counters and gauges
              TABLES    one row a worker place:          numbers by key, for keys that clients bring (`keyed.py`)
+             RINGS     one area a worker place:         its last requests, its last failed ones, those that are open,
+                                                        and the scenes they were placed in (offsets in bytes)
 
 Rules
 1. HEAD, GROUPS and STATES are written by control alone; generation is odd while it writes (a sequence lock): a reader
@@ -17,9 +19,13 @@ Rules
    their worker; gauges (`GAUGES` of each block) are zeroed by its successor before it does anything else.
    What is in a TABLES row belongs to its worker in the same way.
 3. Which block starts at which cell is decided by control (`slots.py`) and travels in the snapshot.
+4. A ring is written by the worker of its place alone, and read by control; a successor goes on after the last record.
+   A slot begins and ends with its number, counted from 1 in each ring, and is whole only where both are the same.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from balancer.board import histogram
 
@@ -92,7 +98,32 @@ WAYS = 8
 SETS = 4096
 TABLE = SETS * WAYS * 2
 TABLES_AT = ROWS_AT + MAX_WORKERS * ROW
-SIZE = (TABLES_AT + MAX_WORKERS * TABLE_KINDS * TABLE) * 8  # bytes
+CELLS_SIZE = (TABLES_AT + MAX_WORKERS * TABLE_KINDS * TABLE) * 8  # bytes
+
+# RINGS: what `balancer explain` reads; from here on in bytes. 15 MB a place once all is full, nothing before.
+PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Slots of one size in a place's area; `at`, `slot` in bytes."""
+
+    at: int
+    slots: int
+    slot: int
+
+    @property
+    def end(self) -> int:
+        return self.at + self.slots * self.slot
+
+
+RECENT = Ring(0, 10_000, 256)  # every finished request
+FAILED = Ring(RECENT.end, 10_000, 1024)  # those with a reason or a 5xx once more, with all that is known of them
+SCENES = Ring(FAILED.end, 512, 4096)  # who was in rotation, noted when that changes
+OPEN = Ring(SCENES.end, 1024, 256)  # no ring but a table: requests under way for longer than a tick of the clock
+AREA = OPEN.end
+RINGS_AT = -(-CELLS_SIZE // PAGE) * PAGE
+SIZE = RINGS_AT + MAX_WORKERS * AREA  # bytes
 
 # Blocks inside a row's CELLS; each kind of block has a size in cells and says which cells are gauges.
 # listener

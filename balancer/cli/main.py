@@ -25,6 +25,7 @@ COMMANDS = {
     "drain": "Give a target no new requests and let it finish those it has.",
     "undrain": "Let a target serve again.",
     "weight": "Give a target another weight than the configuration does.",
+    "explain": "Tell why one request went where it went.",
     "health": "Tell by the exit code whether the balancer is well.",
     "schema": "Print the JSON Schema of the configuration.",
     "demo": "Run everything on this machine, with targets to play with.",

@@ -20,6 +20,7 @@ from balancer.board.board import Board
 from balancer.control import log
 from balancer.control.discovery.dns import Ask, Dns, ask
 from balancer.control.discovery.merge import host_of, hosts, source
+from balancer.control.explain.versions import Versions
 from balancer.control.facts import (
     Asked,
     Changed,
@@ -68,6 +69,7 @@ class Control:
         self.places = Places(start.places)
         self.stopping = start.stopping
         self.zones: dict[Key, str] = {}
+        self.versions = Versions()
         self.ended = asyncio.Event()
         self.reload_asked: Callable[[], None] = lambda: None
         self._channel = channel
@@ -214,6 +216,7 @@ class Control:
         self._take_over(snapshot, leaving, None)
 
     def _take_over(self, snapshot: Snapshot, leaving: dict[Key, float], kept: dict[Key, Kept] | None) -> None:
+        self.versions.keep(snapshot)
         targets = [(group, target) for group in snapshot.target_groups for target in group.targets]
         self.zones.update(((group.name, target.name), target.zone) for group, target in targets)
         self._follow(self.ledger.adopt(snapshot, leaving, instant(), kept))

@@ -13,7 +13,9 @@ from collections import deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from balancer.board import board, layout
+from balancer.board import board, layout, scenes
+from balancer.board.records import NONE
+from balancer.board.scenes import Seen
 from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
 from balancer.data.target import MAX_CONNECTING, LiveTarget
@@ -37,6 +39,7 @@ class LiveGroup:
         "_drilled",
         "_factors",
         "_reasons",
+        "_scene",
         "_slot",
         "_spreader",
         "_weights",
@@ -46,6 +49,7 @@ class LiveGroup:
         "place",
         "policies",
         "retrying",
+        "scene",
         "shares",
         "single",
         "spec",
@@ -75,6 +79,8 @@ class LiveGroup:
         self._weights: list[int] = [target.weight for target in spec.targets]
         self._drilled: list[bool] = [False] * len(targets)
         self._slot = slots.get(f"group|{spec.name}", -1)
+        self.scene = 0  # the number of what `balancer explain` shows of the rotation
+        self._scene = b""
         self._reasons = slots.get(f"reasons|{spec.name}", -1)
         self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
         self.retrying = 0
@@ -189,6 +195,32 @@ class LiveGroup:
         if len(with_share) == 1:
             self.single = self.policies[with_share[0]]
         self._spreader.update(shares)
+        self._note_scene(standings, panic)
+
+    def _note_scene(self, standings: list[zones.Standing], panic: tuple[bool, ...]) -> None:
+        """Have it noted who is in rotation and who is not, if that is another scene than before."""
+        cells = self.place.board.cells
+        seen = []
+        for one, target in zip(standings, self.targets):
+            tier = next((index for index, names in enumerate(self.tier_names) if one.zone in names), -1)
+            since = cells[board.state_at(target.state_slot) + layout.SINCE] if target.state_slot >= 0 else 0
+            seen.append(
+                Seen(
+                    target.place_on_board,
+                    tier,
+                    target.state.code,
+                    target.evidence.code,
+                    one.weight * self._factors[one.slot] // 10,
+                    since,
+                    in_rotation=tier >= 0 and one.slot in self.members[tier],
+                    no_address=not self.spec.targets[one.slot].ip,
+                    own=bool(target.ejected_until),
+                )
+            )
+        content = scenes.body(self._slot & NONE, self.shares, panic, seen)
+        if content != self._scene:
+            self._scene = content
+            self.scene = self.place.recent.scene(content)
 
     # Picking
 
@@ -269,6 +301,8 @@ class LiveGroup:
             target.show()
             if target.ejected_until and now >= target.ejected_until:
                 self.refresh()
+        if self.place.recent.stale(self.scene):
+            self.scene = self.place.recent.scene(self._scene)
         if self.waiting:
             self.wake()
         while self.waiting and self.waiting[0][2] <= now:

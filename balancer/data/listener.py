@@ -68,6 +68,8 @@ class LiveListener:
             own = () if rule.rate_limit is None else (Limiter(spec.name, rule.name, rule.rate_limit),)
             noted.update(limiter.header for limiter in own if limiter.header)
             self._routes.append(self._limited(route, own))
+        for index, route in enumerate(self._routes):
+            route.number(index)
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self._router.header_names

@@ -11,13 +11,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 
 from balancer.board.board import Board
 from balancer.data.deadlines import PERIOD
 from balancer.data.group import LiveGroup
 from balancer.data.http import upstream as _upstream  # noqa: F401 (at the start: an import needs a descriptor)
+from balancer.data.http.exchange import Exchange
 from balancer.data.listener import LiveListener
 from balancer.data.place import Place, log
 from balancer.data.target import LiveTarget
@@ -99,6 +100,7 @@ class Live:
         if found is None:
             return
         snapshot, before = found.snapshot, self.targets
+        self.place.version, self.place.revision = snapshot.version, snapshot.revision
         try:
             self.place.access_log.open(snapshot.access_log.path)
         except OSError as error:  # traffic matters more than its log: what was logged to before stays
@@ -186,8 +188,19 @@ class Live:
             for target in self.targets.values():
                 target.forget(0.1)
         place.show(sum(listener.active for listener in (*self.listeners.values(), *self._retiring)))
+        place.recent.look(now, self._under_way())
         place.access_log.flush()
         return more
+
+    def _under_way(self) -> Iterator[Exchange]:
+        """Yield the requests that are with a target, on their way to one, or in a queue."""
+        for target in self.targets.values():
+            for connection in target.connections:
+                if connection.exchange is not None:
+                    yield connection.exchange
+            yield from target.unconnected()
+        for group in self.groups.values():
+            yield from (exchange for exchange, serial, _ in group.waiting if exchange.serial == serial)
 
     # The end
 

@@ -12,6 +12,7 @@ from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
 from balancer.data.deadlines import Deadlines
 from balancer.data.rates import Rates
+from balancer.data.recent import Recent
 
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
@@ -38,9 +39,12 @@ class Place:
         "places",
         "prefix",
         "rates",
+        "recent",
         "remember",
+        "revision",
         "row",
         "send",
+        "version",
     )
 
     def __init__(
@@ -62,6 +66,8 @@ class Place:
         self.send = send
         self.deadlines = Deadlines()
         self.rates = Rates(board, number, places)
+        self.recent = Recent(board, number)
+        self.version = self.revision = 0  # of the snapshot that runs
         self.access_log = AccessLog()
         self.clock = Clock()
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.

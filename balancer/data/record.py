@@ -35,6 +35,8 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
         row[flow + layout.FLOW_BYTES_IN] += exchange.bytes_in
     target = exchange.target
     row[(route.hits[target] if target in route.hits else route.hits_of(target)) + status // 100 - 1] += 1
+    assert target is not None
+    place.recent.whole(exchange, route, target, duration, status, size)
     if place.access_log.enabled:
         line, client, block = exchange.line, exchange.client, exchange.block
         took = f"{duration * 1000:.3f}"
@@ -77,6 +79,7 @@ def close(exchange: Exchange, now: float) -> None:
     row[hits + status // 100 - 1 + (0 if exchange.from_upstream else layout.HITS_BALANCER)] += 1
     if exchange.reason is not None:
         route.count_failure(exchange.reason)
+    place.recent.close(exchange, duration)
     if place.access_log.enabled:
         _log(exchange, place, duration)
 
@@ -123,6 +126,17 @@ def refused(
     row[route.flow + histogram.SUM] += int(duration * 1e6)
     row[route.hits[None] + status // 100 - 1 + layout.HITS_BALANCER] += 1
     route.count_failure(reason)
+    place.recent.refused(
+        route.context,
+        request_id=request_id,
+        status=status,
+        reason=reason,
+        detail=detail,
+        duration=duration,
+        method=method,
+        host=host,
+        path=path,
+    )
     if place.access_log.enabled:
         place.access_log.write(
             f'{{"time":"{place.clock.text(time.time())}","request_id":"{request_id}",{shown}"method":"{method}",'

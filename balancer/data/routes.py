@@ -16,6 +16,7 @@ from balancer.data.http.memory import ResponseMemory
 from balancer.data.peers import network_of
 from balancer.data.place import Place
 from balancer.data.rates import Limiter
+from balancer.data.recent import context
 from balancer.data.target import LiveTarget
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import FixedResponse, Redirect
@@ -34,6 +35,7 @@ class Route:
         "_place",
         "_reasons",
         "_slots",
+        "context",
         "flow",
         "group",
         "hits",
@@ -62,6 +64,8 @@ class Route:
         self._place = place
         self._slots = slots
         name = group.spec.name if group is not None else ""
+        self.context = b""
+        self.number(-1)
         self.shown = quote(name)
         self.flow = slots.get(f"flow|{listener}|{name}", layout.NOWHERE)
         self._reasons = slots.get(f"reasons|{name}", layout.NOWHERE)
@@ -77,6 +81,13 @@ class Route:
         cell = self._slots.get(f"hits|{self.listener}|{group}|{name}", self.hits[None])
         self.hits[target] = cell
         return cell
+
+    def number(self, index: int) -> None:
+        """Be the route of the rule with that place in the listener's list; -1 is no rule's."""
+        name = self.group.spec.name if self.group is not None else ""
+        self.context = context(self._slots, self.listener, name, index, self._place.version, self._place.revision)
+        for route in self._groups:
+            route.number(index)
 
     def count_failure(self, reason: Reason) -> None:
         """Count a failed request."""
@@ -170,6 +181,7 @@ class LimitedRoute(Route):
         super().__init__(place, listener, inner.rule, slots, responses)
         self._inner = inner
         self._limiters = limiters
+        self._groups = (inner,)
 
     def answer(self, exchange: Exchange) -> None:
         """Let the request in, or send it away."""

@@ -20,7 +20,7 @@ from typing import Protocol
 
 import uvloop
 
-from balancer.board import layout
+from balancer.board import layout, rings
 from balancer.board.board import Board
 from balancer.link import memory
 from balancer.link.channel import Channel, Ended, close_all
@@ -240,6 +240,7 @@ def claim(board: Board, place: int, snapshot: Snapshot) -> None:
         if at is not None:
             row[at + REASON_CODES[Reason.WORKER_LOST]] += count
     head[layout.ROW_LOST] += lost.total()
+    rings.inherit(board, place, REASON_CODES[Reason.WORKER_LOST] + 1, time.time())
     for gauge in layout.ROW_GAUGES:
         head[gauge] = 0
     for key, at in snapshot.slots.items():

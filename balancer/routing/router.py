@@ -218,24 +218,26 @@ def _how_far(
 ) -> tuple[int, str]:
     """Return how many of host, path and method fit, in this order, and the phrase on the first that does not."""
     match = entry.matched.rule.match
-    if match.hosts and not any(_host_fits(written, host) for written in match.hosts):
-        return 0, f"host {host!r} is not {_alternatives(match.hosts)}" if host else "the request has no host"
-    if not any(_path_fits(pattern, path) for pattern in entry.paths):
-        return 1, f"path {path[:200]!r} does not match {_alternatives(match.paths)}"
+    if match.hosts and not any(host_fits(written, host) for written in match.hosts):
+        return 0, f"host {host!r} is not {alternatives(match.hosts)}" if host else "the request has no host"
+    if not any(path_fits(pattern, path) for pattern in entry.paths):
+        return 1, f"path {path[:200]!r} does not match {alternatives(match.paths)}"
     misfit = entry.predicates.first_misfit(method, query, headers)
     if misfit == "method":
-        return 2, f"method {method} is not {_alternatives(match.methods)}"
+        return 2, f"method {method} is not {alternatives(match.methods)}"
     return 3, misfit
 
 
-def _host_fits(written: str, host: str | None) -> bool:
+def host_fits(written: str, host: str | None) -> bool:
+    """Return whether a host is one that the pattern as written means."""
     text, wild = host_pattern(written)
     if not wild:
         return host == text
     return not text or (host is not None and host.endswith(f".{text}"))
 
 
-def _path_fits(pattern: PathPattern, path: str) -> bool:
+def path_fits(pattern: PathPattern, path: str) -> bool:
+    """Return whether a path in its normal form is one that the pattern means."""
     if pattern.kind is PathKind.EXACT:
         return path == pattern.text
     if pattern.kind is PathKind.REGEX:
@@ -243,6 +245,7 @@ def _path_fits(pattern: PathPattern, path: str) -> bool:
     return pattern.kind is PathKind.ANY or is_under(path, pattern.text)
 
 
-def _alternatives(words: Sequence[str]) -> str:
+def alternatives(words: Sequence[str]) -> str:
+    """Return a few words of a list, as a sentence has them."""
     shown = [repr(word) for word in words[:3]]
     return " or ".join(shown) + (f" or {len(words) - 3} more" if len(words) > 3 else "")

@@ -49,11 +49,16 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "responses": {"200": {"description": "as asked", "content": {route.media: {"schema": schema}}}},
     }
-    parameters = _PARAMETER.findall(route.path)
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(route.path)
+    ]
+    parameters += [
+        {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in route.query
+    ]
     if parameters:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters
-        ]
+        operation["parameters"] = parameters
     if route.body:
         sent = {"schema": {"$ref": f"#/components/schemas/{route.body}"}}
         operation["requestBody"] = {"required": True, "content": {JSON: sent}}

@@ -22,6 +22,7 @@ class Route:
     schema: str = ""
     statuses: tuple[tuple[int, str], ...] = ()
     body: str = ""
+    query: tuple[tuple[str, str], ...] = ()  # what may be asked for behind a `?`, with what it means
 
 
 _TARGET = "/api/v1/target_groups/{group}/targets/{target}"
@@ -81,6 +82,23 @@ ROUTES: tuple[Route, ...] = (
         "Give a target the weight of the configuration again",
         schema="TargetDetail",
         statuses=(_NO_TARGET,),
+    ),
+    Route(
+        "GET",
+        "/api/v1/requests",
+        "requests",
+        "The last requests, newest first",
+        schema="Requests",
+        statuses=((400, "a limit that is no number, or out of range"),),
+        query=(("failed", "1: only those that failed"), ("limit", "how many, 1 to 1000 (20)")),
+    ),
+    Route(
+        "GET",
+        "/api/v1/requests/{id}",
+        "request",
+        "Why one of the last requests went where it went",
+        schema="Request",
+        statuses=((404, "it is not among the last requests"),),
     ),
     Route("GET", "/api/v1/config", "config", "The configuration that runs, secrets masked", schema="Config"),
     Route(

@@ -50,6 +50,30 @@ _TARGET: dict[str, Schema] = {
     "drain_until": {**_TIME, "description": "when requests that still run there are cut; null unless it drains"},
 }
 
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_REQUEST: dict[str, Schema] = {
+    "request_id": _TEXT,
+    "time": _TIME,
+    "listener": _TEXT,
+    "method": _TEXT,
+    "host": _TEXT,
+    "path": _TEXT,
+    "status": {"type": "integer", "minimum": 0, "description": "0: the client got none"},
+    "source": {"enum": ["upstream", "balancer"]},
+    "reason": _TEXT,
+    "target_group": _TEXT,
+    "target": _TEXT,
+    "zone": _TEXT,
+    "duration_ms": _NUMBER,
+    "queue_ms": _NUMBER,
+    "connect_ms": _NUMBER,
+    "first_byte_ms": _NUMBER,
+    "bytes_in": _COUNT,
+    "bytes_out": _COUNT,
+    "retries": _COUNT,
+    "upstream_status": _COUNT,
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Status": _object(
         version=_TEXT,
@@ -93,6 +117,49 @@ SCHEMAS: dict[str, Schema] = {
         changes=_list("Change"),
         faults=_list("Fault"),
         kept={"type": "array", "items": _TEXT},
+    ),
+    "Requests": _object(requests=_list("RequestLine"), kept=_ref("Kept")),
+    "Kept": _object(recent=_COUNT, failed=_COUNT, oldest_at=_TIME, oldest_failed_at=_TIME),
+    "RequestLine": _object(**_REQUEST),
+    "Request": _object(
+        **_REQUEST,
+        sentence={"type": "string", "description": "what became of it and why, for people"},
+        open={"type": "boolean", "description": "it is still under way"},
+        cut={"type": "boolean", "description": "host or path were longer than what was kept"},
+        detail=_TEXT,
+        place={"type": "integer", "minimum": 0, "description": "the worker place that served it"},
+        config=_object(version=_COUNT, revision=_COUNT, known=_TRUTH),
+        rule={"oneOf": [_object(name=_TEXT, index=_COUNT, action=_TEXT), {"type": "null"}]},
+        nearest={"oneOf": [_object(name=_TEXT, index=_COUNT, why=_TEXT), {"type": "null"}]},
+        rules={"type": "array", "items": _object(name=_TEXT, index=_COUNT, verdict=_TEXT, why=_TEXT)},
+        policy=_TEXT,
+        pick=_TEXT,
+        tiers={"type": "array", "items": _object(zones=_TEXTS, share=_PERCENT, panic=_TRUTH)},
+        targets={
+            "type": "array",
+            "items": _object(
+                target=_TEXT,
+                zone=_TEXT,
+                state=_STATE,
+                since=_TIME,
+                weight=_NUMBER,
+                in_rotation=_TRUTH,
+                taken=_TRUTH,
+                why=_TEXT,
+            ),
+        },
+        tries={
+            "type": "array",
+            "items": _object(
+                target=_TEXT,
+                zone=_TEXT,
+                reason=_TEXT,
+                start_ms={"type": "number", "description": "from the begin of the request"},
+                connect_ms=_NUMBER,
+                duration_ms=_NUMBER,
+                reused=_TRUTH,
+            ),
+        },
     ),
     "Change": _object(
         kind={"enum": ["added", "removed", "changed"]},

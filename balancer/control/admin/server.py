@@ -15,6 +15,7 @@ from balancer.control import metrics
 from balancer.control.admin import door, guard, openapi, page, problems, views
 from balancer.control.admin.routes import HTML, JSON, ROUTES
 from balancer.control.admin.steering import Steering
+from balancer.control.explain import explained
 from balancer.control.look import picture
 from balancer.control.loop import Control
 from balancer.control.picture import Picture
@@ -25,6 +26,7 @@ from balancer.model.snapshot import Admin
 
 MOST = 64 * 1024  # bytes of a request's body
 BODY_WITHIN = 10.0  # seconds for a request's body
+MOST_REQUESTS = 1000  # in one list
 
 _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -157,6 +159,20 @@ class AdminServer:
         found = views.target(*self._look(), group, name)
         if found is None:
             return problems.answer(404, f"there is no target {name!r} in a target group {group!r}")
+        return _json(found)
+
+    async def requests(self, request: web.Request) -> web.Response:
+        limit = request.query.get("limit", "20")
+        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= MOST_REQUESTS:
+            return problems.answer(400, f"limit is {limit[:40]!r} (write a number from 1 to {MOST_REQUESTS})")
+        failed = request.query.get("failed", "0") not in ("0", "", "false")
+        return _json(explained.latest(self._control, int(limit), failed=failed))
+
+    async def request(self, request: web.Request) -> web.Response:
+        wanted = request.match_info["id"]
+        found = explained.explain(self._control, wanted)
+        if found is None:
+            return problems.answer(404, explained.unknown(self._control, wanted))
         return _json(found)
 
     async def config(self, _request: web.Request) -> web.Response:

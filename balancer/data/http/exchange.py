@@ -29,11 +29,13 @@ from balancer.data.http.request_line import Line
 from balancer.data.http.response_head import ResponseHead
 from balancer.data.http.tunnel import Tunnel
 from balancer.data.place import ID_ENDS, Place, log
+from balancer.data.recent import ended
 from balancer.data.target import MAX_IDLE, MAX_REQUESTS
-from balancer.model.reason import Reason
+from balancer.model.reason import REASON_CODES, Reason
 from balancer.net import failures
 
 if TYPE_CHECKING:
+    from balancer.board.records import Try
     from balancer.data.group import LiveGroup
     from balancer.data.http.client import ClientProtocol
     from balancer.data.http.upstream import UpstreamProtocol
@@ -68,8 +70,12 @@ class Exchange:
         "id_line",
         "keep",
         "line",
+        "open_slot",
+        "past",
         "place",
         "plain",
+        "queued",
+        "queued_at",
         "raced",
         "reason",
         "request_done",
@@ -105,6 +111,8 @@ class Exchange:
         self.fresh = False
         self.reason: Reason | None = None
         self.retrying: LiveGroup | None = None  # whose budget it uses
+        self.sent_at = 0.0
+        self.open_slot = 0  # where it stands in the table of open requests
 
     @property
     def request_id(self) -> str:
@@ -178,6 +186,8 @@ class Exchange:
         self.tried: list[LiveTarget] = []
         self.free = 0  # tries outside max_retries: work that was moved, not multiplied
         self.raced = False
+        self.past: list[Try] | None = None  # tries that are over
+        self.queued = self.queued_at = 0.0  # seconds in a queue; since when, while it waits there
         self.written = self.reused = True
         self._replay: list[bytes] | None = None
         self._replay_size = 0
@@ -238,6 +248,9 @@ class Exchange:
             self.fail(Reason.NO_HEALTHY_TARGET)
         elif not group.enqueue(self):
             self.fail(Reason.QUEUE_FULL)
+        else:
+            self.fresh = False
+            self.queued_at = time.monotonic()
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""
@@ -247,6 +260,10 @@ class Exchange:
         self.target = target
         now = time.monotonic()
         self.sent_at = now
+        if self.queued_at:
+            self.queued, self.queued_at = self.queued + now - self.queued_at, 0.0
+        if self.open_slot:
+            self.place.recent.reopen(self, now)
         connection = target.idle_connection(careful=not (self.line.idempotent and self.request_done), now=now)
         if connection is None:
             self.reused = False
@@ -572,6 +589,12 @@ class Exchange:
     def replayable(self) -> bool:
         """Return whether all that came of the request's body is still here."""
         return self.block.length == 0 or self._replay is not None
+
+    def try_over(self, reason: Reason) -> None:
+        """The present try ended with that reason, and another follows."""
+        if self.target is not None:
+            over = ended(self, REASON_CODES[reason] + 1, time.monotonic())
+            self.past = [*(self.past or ()), over]
 
     def count_retry(self, reason: Reason) -> None:
         """Count a try beyond the first."""

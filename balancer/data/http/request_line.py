@@ -44,6 +44,7 @@ class Line:
         "shown_method",
         "shown_path",
         "target",
+        "told",
     )
 
     def __init__(
@@ -63,7 +64,9 @@ class Line:
         self.routes: dict[object, Any] = {}
         self.shown_method = method.decode()
         # As they stand in the access log: made once, as JSON.
-        self.shown_path = path_text(target.partition(b"?")[0].decode("latin-1"))
+        without_query = target.partition(b"?")[0]
+        self.shown_path = path_text(without_query.decode("latin-1"))
+        self.told = method + b" " + without_query  # as it stands in a record
 
 
 # The lines that nearly all requests have, in one step (-3 µs): what fits means what the long way would have found (its

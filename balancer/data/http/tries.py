@@ -57,6 +57,7 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
 def race_lost(exchange: Exchange) -> None:
     """The keep-alive race: the target closed as we sent. Once more, on a new connection, and nobody's fault."""
     assert exchange.target is not None
+    exchange.try_over(Reason.REUSE_RACE)
     exchange.raced = True
     exchange.fresh = exchange.reused = False
     exchange.count_retry(Reason.REUSE_RACE)
@@ -83,6 +84,7 @@ def rescue(exchange: Exchange) -> None:
     tried = [*exchange.tried, target]
     if not may or (found := _elsewhere(exchange, tried)) is None:
         return
+    exchange.try_over(Reason.RESCUE)
     exchange.tried = tried
     exchange.leave(keep=False)
     exchange.count_retry(Reason.RESCUE)
@@ -139,6 +141,7 @@ def _active(group: LiveGroup) -> int:
 
 
 def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
+    exchange.try_over(reason)
     exchange.retries += 1
     exchange.count_retry(reason)
     if exchange.retrying is None and exchange.group is not None:
@@ -149,6 +152,7 @@ def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
 
 def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
     """Every target was tried and refused: the same one once more, after a moment."""
+    exchange.try_over(reason)
     exchange.retries += 1
     exchange.count_retry(reason)
     serial = exchange.serial

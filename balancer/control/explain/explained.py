@@ -1,0 +1,60 @@
+"""explained: what the admin API answers on requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from balancer.control.admin.views import time
+from balancer.control.explain import look
+from balancer.control.explain.names import Names
+from balancer.control.explain.story import line, story
+from balancer.control.loop import Control
+from balancer.model.snapshot import Snapshot
+
+Json = dict[str, Any]
+
+
+def explain(control: Control, request_id: str) -> Json | None:
+    """Return why a request went where it went; None if it is not among the last ones."""
+    running = control.running or Snapshot()
+    found = look.find(control.board, running.workers, request_id)
+    if found is None:
+        return None
+    names = Names(running.slots, control.zones)
+    states = {
+        (key, one.state, int(one.since.monotonic * 1000)): f"{one.reason}: {one.detail}" if one.detail else one.reason
+        for key, one in control.ledger.records.items()
+    }
+    return story(found, names, control.versions.of(found.record.version), running, states, time)
+
+
+def latest(control: Control, limit: int, *, failed: bool) -> Json:
+    """Return the last requests, newest first."""
+    running = control.running or Snapshot()
+    names = Names(running.slots, control.zones)
+    found = look.latest(control.board, running.workers, limit, failed=failed)
+    return {"requests": [line(one.record, names, time) for one in found], "kept": _kept(control)}
+
+
+def unknown(control: Control, request_id: str) -> str:
+    """Return the sentence on a request that is not known."""
+    kept = look.kept(control.board, (control.running or Snapshot()).workers)
+    if not kept.recent:
+        return f"{request_id[:128]!r} is not known: no request has been finished yet"
+    oldest = f"the oldest kept is from {time(kept.oldest)}"
+    if kept.failed:
+        oldest += f", the oldest failed one from {time(kept.oldest_failed)}"
+    return (
+        f"{request_id[:128]!r} is not among the last {kept.recent} requests and the last {kept.failed} failed ones; "
+        f"{oldest} (the id is in X-Request-ID of the answer and in the access log)"
+    )
+
+
+def _kept(control: Control) -> Json:
+    kept = look.kept(control.board, (control.running or Snapshot()).workers)
+    return {
+        "recent": kept.recent,
+        "failed": kept.failed,
+        "oldest_at": time(kept.oldest),
+        "oldest_failed_at": time(kept.oldest_failed),
+    }
