@@ -38,6 +38,7 @@ class LiveGroup:
     __slots__ = (
         "_drilled",
         "_factors",
+        "_living",
         "_reasons",
         "_scene",
         "_slot",
@@ -87,6 +88,7 @@ class LiveGroup:
         self.head_limit = min(spec.timeouts.response_header or NEVER, spec.retry.per_try or NEVER)
         self.total_limit = spec.timeouts.request
         self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
+        self._living = 0  # of those who wait: the others have left, and their entries do not count
         self.refresh()
 
     def take_over(self, running: LiveGroup | None) -> None:
@@ -95,6 +97,7 @@ class LiveGroup:
             return
         running.successor = self
         self.waiting, running.waiting = running.waiting, deque()
+        self._living, running._living = running._living, 0
         self.refresh()
 
     def _active(self, slot: int) -> int:
@@ -267,10 +270,21 @@ class LiveGroup:
         """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers."""
         if self.successor is not None:
             return self.successor.enqueue(exchange)
-        if len(self.waiting) * self.place.places >= self.spec.queue.size:
+        if self._living * self.place.places >= self.spec.queue.size:
             return False
+        if len(self.waiting) > 2 * self._living + 64:  # clients come and leave faster than places get free
+            self.waiting = deque(entry for entry in self.waiting if entry[0].serial == entry[1])
         self.waiting.append((exchange, exchange.serial, time.monotonic() + self.spec.queue.timeout))
+        self._living += 1
+        exchange.in_queue = True
         return True
+
+    def dequeued(self) -> None:
+        """One who waited waits no more, for whatever reason."""
+        if self.successor is not None:
+            self.successor.dequeued()
+        else:
+            self._living -= 1
 
     def dissolve(self) -> None:
         """The group is gone from the configuration: nobody would look at its queue any more."""

@@ -28,6 +28,9 @@ from balancer.net import connect
 from balancer.routing.router import Matched, NoRule, Router, WrongMethod
 
 MAX_ROUTES = 64  # remembered per request line
+MAX_ROUTE_KEY = 256  # characters of a host, with the header values that rules look at: longer ones are looked up anew
+MAX_ROUTE_MEMORY = 8 * 1024 * 1024  # bytes, about, over all request lines; then the lines are forgotten
+_ROUTE_COST = 200  # bytes of an entry beside its key
 
 
 class LiveListener:
@@ -58,6 +61,7 @@ class LiveListener:
         self._cell = slots.get(f"listener|{spec.name}", -1)
         self.active_cell = (self._cell if self._cell >= 0 else layout.NOWHERE) + layout.LISTENER_ACTIVE
         self.keep_alive = spec.timeouts.keep_alive or NEVER
+        connect.may_leave_unacknowledged(self._sock, connect.client_patience(spec.timeouts.write_idle))
         self._router = Router(spec.rules)
         self._responses = ResponseMemory(remember=self.place.remember)
         self._limits = () if spec.rate_limit is None else (Limiter(spec.name, "", spec.rate_limit),)
@@ -70,6 +74,9 @@ class LiveListener:
             self._routes.append(self._limited(route, own))
         for index, route in enumerate(self._routes):
             route.number(index)
+        self._no_routes: dict[tuple[str, ...], Route] = {}  # by the methods that are allowed
+        self._no_route()
+        self._remembered = 0
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self._router.header_names
@@ -123,13 +130,32 @@ class LiveListener:
             case Matched():
                 route = self._routes[found.index]
             case WrongMethod():
-                route = self._limited(NoRoute(self.place, self.name, self._slots, self._responses, "", found.allow))
+                route = self._no_routes.get(found.allow) or self._no_route(found.allow)
             case NoRule():
-                route = self._limited(NoRoute(self.place, self.name, self._slots, self._responses, found.nearest))
+                route = self._no_routes[()]
+        if block.route_size <= MAX_ROUTE_KEY:
+            self._remember(line, block, route)
+        return route
+
+    def _remember(self, line: Line, block: Block, route: Route) -> None:
+        self._remembered += block.route_size + _ROUTE_COST
+        if self._remembered > MAX_ROUTE_MEMORY:
+            self._remembered = 0
+            for memory in self._memories.values():
+                memory.lines.clear()
         if len(line.routes) >= MAX_ROUTES:
             line.routes.clear()
         line.routes[block.route_key] = route
+
+    def _no_route(self, allow: tuple[str, ...] = ()) -> Route:
+        route = self._limited(NoRoute(self.place, self.name, self._slots, self._responses, allow))
+        self._no_routes[allow] = route
         return route
+
+    def nearest(self, line: Line, block: Block) -> str:
+        """Return which rule came nearest to a request that none matches, and why it does not."""
+        found = self._router.match(line.shown_method, block.host, line.path, line.query, block.values)
+        return found.nearest if isinstance(found, NoRule) else ""
 
     # What a connection needs to know of its peer
 

@@ -24,8 +24,6 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
     """Count and log a plain response that came in one piece. hot: what `close` does, without its questions."""
     place, listener, route = exchange.place, exchange.client.listener, exchange.route
     row = place.row
-    listener.active = active = listener.active - 1
-    row[listener.active_cell] = active
     flow = route.flow
     at = flow + layout.FLOW_WHOLE
     row[at + bisect_left(EDGES, duration)] += 1
@@ -52,13 +50,16 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
         exchange.first_byte = -1.0
         exchange.status = exchange.upstream_status = exchange.bytes_out = 0
         exchange.from_upstream = False
+    # Last: if something above fails, `close` is to count this request out, and nobody has yet.
+    listener.active = active = listener.active - 1
+    row[listener.active_cell] = active
 
 
 def close(exchange: Exchange, now: float) -> None:
     """Count and log a finished request."""
     place, listener = exchange.place, exchange.client.listener
     row = place.row
-    listener.active -= 1
+    listener.active = max(0, listener.active - 1)
     row[listener.active_cell] = listener.active
     route = exchange.route
     duration = now - exchange.started

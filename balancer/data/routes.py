@@ -232,9 +232,9 @@ class FixedRoute(Route):
 
 
 class NoRoute(Route):
-    """No rule matches, or none for this method (`allow` is not empty)."""
+    """No rule matches, or none for this method (`allow` is not empty). The same for every such request."""
 
-    __slots__ = ("_allow", "_nearest")
+    __slots__ = ("_allow",)
 
     def __init__(
         self,
@@ -242,15 +242,13 @@ class NoRoute(Route):
         listener: str,
         slots: dict[str, int],
         responses: ResponseMemory,
-        nearest: str = "",
         allow: tuple[str, ...] = (),
     ) -> None:
         super().__init__(place, listener, "", slots, responses)
-        self._nearest = nearest
         self._allow = allow
 
     def answer(self, exchange: Exchange) -> None:
         if self._allow:
-            exchange.fail(Reason.METHOD_NOT_ALLOWED, self._nearest, headers=(("Allow", ", ".join(self._allow)),))
+            exchange.fail(Reason.METHOD_NOT_ALLOWED, headers=(("Allow", ", ".join(self._allow)),))
         else:
-            exchange.fail(Reason.NO_RULE, self._nearest)
+            exchange.fail(Reason.NO_RULE, exchange.client.listener.nearest(exchange.line, exchange.block))

@@ -36,7 +36,9 @@ MAX_IDLE = 64  # connections kept idle per worker and target
 MAX_CONNECTING = 32  # connects in progress per worker and target: no stampede on a target that just recovered
 MAX_REQUESTS = 10_000  # requests a connection carries
 SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
+LATE_BODY = 0.02  # seconds that a connection rests before it is used again, where its target may have more to say
 FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
+_SLICE = 512  # connections whose window is looked at in one turn
 _GONE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
 
@@ -45,6 +47,8 @@ class LiveTarget:
 
     __slots__ = (
         "_dialling",
+        "_look_at",
+        "_to_look_at",
         "active",
         "active_cell",
         "cell",
@@ -101,6 +105,8 @@ class LiveTarget:
         self.may_connect = MAX_CONNECTING  # connects in progress; fewer while it starts slowly
         self.last_head, self.last_response = b"HTTP/1.1", NO_RESPONSE  # most often the next is the same
         self._dialling: dict[asyncio.Task[None], tuple[Exchange, int]] = {}  # for whom, at which serial
+        self._look_at = 0.0  # when windows are looked at again
+        self._to_look_at: list[UpstreamProtocol] = []  # in this round
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
         self.state_slot = slots.get(f"state|{group.name}|{spec.name}", -1)
@@ -153,7 +159,7 @@ class LiveTarget:
 
     def release(self) -> None:
         """A try is over, whatever its end."""
-        self.active -= 1
+        self.active = max(0, self.active - 1)
         self.place.row[self.active_cell] = self.active
 
     def in_flight(self) -> int:
@@ -221,16 +227,34 @@ class LiveTarget:
                 self.connect(exchange)
 
     def look(self, now: float) -> None:
-        """Called by the coarse clock: counts of other workers, and those who waited too long for a connect."""
+        """Called by the coarse clock: counts of other workers, windows, and those who waited too long for a connect."""
         if self.cell >= 0 and self.place.places > 1:
             self.others = max(0, sum(self.column) - self.active)
         while self.waiting and now - self.waiting[0][2] > self.timeouts.connect > 0:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
                 exchange.connect_failed(TimeoutError("no connect could be started"))
+        if now >= self._look_at or self._to_look_at:
+            self._look_at_windows(now)
+
+    def _look_at_windows(self, now: float) -> None:
+        """See which targets of requests that take long have no room, some hundreds at a time."""
+        if not self._to_look_at:
+            self._look_at = now + connect.LOOK_AFTER
+            since = now - connect.LOOK_AFTER
+            self._to_look_at = [
+                connection
+                for connection in self.connections
+                if connection.exchange is not None and connection.exchange.started <= since
+            ]
+        part, self._to_look_at = self._to_look_at[:_SLICE], self._to_look_at[_SLICE:]
+        for connection in part:
+            connection.look_at_window()
 
     def give(self, connection: UpstreamProtocol, now: float) -> None:
         """Take a connection back after a complete exchange: for the next who waits, or to rest."""
+        if connection.closed:
+            return
         while self.waiting:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
@@ -250,6 +274,17 @@ class LiveTarget:
             idle.append(connection)
         else:
             connection.close()
+
+    def give_later(self, connection: UpstreamProtocol) -> None:
+        """Take a connection back that may still bring what nobody asked for: whatever comes meanwhile ends it.
+
+        For a response that spoke of a body where none is allowed (to HEAD, 304): a target that sends it all the same
+        does so at once, and those bytes must not become the answer to the next request.
+        """
+        self.place.loop.call_later(LATE_BODY, self._give_now, connection)
+
+    def _give_now(self, connection: UpstreamProtocol) -> None:
+        self.give(connection, time.monotonic())
 
     def learn(self, age: float) -> None:
         """The target closed a connection that had rested for `age` seconds: rest a little less from now on."""

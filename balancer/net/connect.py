@@ -13,7 +13,9 @@ _P = TypeVar("_P", bound=asyncio.BaseProtocol)
 
 UNACKNOWLEDGED_UPSTREAM = 10_000  # ms until bytes that nobody acknowledges end a connection: a zone without power
 UNACKNOWLEDGED_CLIENT = 30_000
+LOOK_AFTER = 2.0  # seconds: a request that is under way for so long has its target's window looked at, as often again
 _RESET = struct.pack("ii", 1, 0)
+_INFO = struct.Struct("=24xI116xI80xI")  # of struct tcp_info: unacked, notsent_bytes, snd_wnd
 
 
 def tune(sock: socket.socket, unacknowledged_ms: int) -> None:
@@ -24,6 +26,32 @@ def tune(sock: socket.socket, unacknowledged_ms: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, unacknowledged_ms)
+
+
+def client_patience(write_idle: float) -> int:
+    """Return the ms that a client may leave bytes unacknowledged.
+
+    TCP_USER_TIMEOUT also ends a connection whose peer lives, acknowledges every probe and has no room. It must not come
+    before `write_idle` (seconds, 0: never), which is what a client that does not read is told to have.
+    """
+    return max(UNACKNOWLEDGED_CLIENT, int(write_idle * 1000) + 5000) if write_idle else 0
+
+
+def may_leave_unacknowledged(sock: socket.socket, ms: int) -> None:
+    """Set after how long bytes that nobody acknowledges end a connection; 0: as the system does."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, ms)
+
+
+def has_no_room(sock: socket.socket) -> bool:
+    """Return whether the peer is alive and takes no more for now: what we have for it waits, and nothing is on its way.
+
+    1.2 µs. Bytes that are on their way and unacknowledged are another matter: that peer may be gone.
+    """
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+    if len(info) < _INFO.size:  # a kernel before 5.4
+        return False
+    unacknowledged, unsent, window = _INFO.unpack(info)
+    return bool(unacknowledged and not window) or bool(unsent and not unacknowledged)
 
 
 async def dial(

@@ -218,10 +218,15 @@ class FakeSocket:
         self.options: dict[tuple[int, int], object] = {}
         self.closed = False
         self.ended = False  # the kernel has heard the peer's end
+        self.info = bytes(232)  # TCP_INFO
         self._name = name
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
         self.options[level, option] = value
+
+    def getsockopt(self, level: int, option: int, size: int) -> bytes:
+        assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
+        return self.info[:size]
 
     def getsockname(self) -> tuple[str, int]:
         return self._name

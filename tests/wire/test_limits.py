@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests.support import hostile
+from tests.support import hostile, http1
 from tests.support.balancer import Balancer
 from tests.support.configs import forward, group, listener
 from tests.support.failure import expect_counted, expect_failure, reason_of
 from tests.support.faults import Swallower
 from tests.support.hostile import Hostile
 from tests.support.raw import Cut, RawClient, ask, request
-from tests.support.recorder import Recorder
+from tests.support.recorder import Recorder, respond
+from tests.support.stream import Stream
+from tests.support.upstream import Upstream
 from tests.support.waiting import pace, wait_for
 
 CLIENT = {
@@ -229,6 +234,45 @@ def test_an_upstream_that_takes_no_bytes_is_a_504(balancer: Balancer) -> None:
         response = client.recv_response()
         assert response.closes
     expect_failure(response, balancer, "upstream_write_timeout", 504)
+
+
+class LateReader(Upstream):
+    """Has little room, reads nothing for a while, then reads the whole request and answers."""
+
+    def __init__(self, after: float) -> None:
+        self.after = after
+        super().__init__()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def serve(self, stream: Stream, number: int) -> None:
+        pace(self.after)
+        head = http1.request_head(stream.read_until(b"\r\n\r\n"))
+        body = stream.read_body(http1.body_length(head), timeout=20)
+        stream.send(respond(200, b"%d" % body.size))
+
+
+def test_a_target_that_lives_and_reads_late_is_not_taken_for_dead() -> None:
+    """The kernel's 10 s for a peer that acknowledges nothing do not count for one whose window is closed."""
+    sizes = (50_000, 8_000_000)  # one that fits in the kernel, and one that does not
+    with (
+        LateReader(13.0) as late,
+        Balancer(
+            {"listeners": [listener("web", [forward("late")])], "target_groups": [group("late", late.address)]}
+        ) as made,
+        ExitStack() as stack,
+    ):
+        clients = [stack.enter_context(RawClient(made.address(), timeout=30)) for _ in sizes]
+        senders = []
+        for client, size in zip(clients, sizes, strict=True):
+            data = request("POST", "/", f"Content-Length: {size}") + b"a" * size
+            senders.append(threading.Thread(target=client.sock.sendall, args=(data,)))
+            client.sock.settimeout(30)
+            senders[-1].start()
+        for sender in senders:
+            sender.join()
+        for client, size in zip(clients, sizes, strict=True):
+            response = client.recv_response()
+            assert (response.status, response.body) == (200, b"%d" % size)
 
 
 def test_a_full_group_queues_one_and_refuses_the_next(balancer: Balancer, peer: Hostile) -> None:

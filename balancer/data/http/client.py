@@ -68,7 +68,6 @@ class ClientProtocol(asyncio.Protocol):
         "_line_seen",
         "_most",
         "_pace",
-        "_serving",
         "_unsent",
         "_wanted_since",
         "deadline",
@@ -79,6 +78,7 @@ class ClientProtocol(asyncio.Protocol):
         "peer",
         "persistent",
         "requests",
+        "serving",
         "shown",
         "state",
         "suffix",
@@ -110,7 +110,7 @@ class ClientProtocol(asyncio.Protocol):
         self._ended = False  # the client has sent its FIN
         self._expecting = False  # waits for a 100 before it sends the body
         self._line_seen = False
-        self._serving = False
+        self.serving = False  # a request is with the exchange, and not yet counted out
         self._head_started = 0.0
 
     # Life of the connection
@@ -133,8 +133,8 @@ class ClientProtocol(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         state, self.state = self.state, CLOSED
         self.listener.left(self)
-        if self._serving and state is not TUNNEL:
-            self._serving = False
+        if self.serving and state is not TUNNEL:
+            self.serving = False
             self.exchange.client_gone()
 
     def eof_received(self) -> bool:
@@ -175,7 +175,7 @@ class ClientProtocol(asyncio.Protocol):
                     if block is not None and line is not None and line.plain:
                         self.state = WAIT
                         self.deadline = NEVER
-                        self._serving = True
+                        self.serving = True
                         self.requests = requests = self.requests + 1
                         if requests >= self._most:
                             self.persistent = False
@@ -196,7 +196,7 @@ class ClientProtocol(asyncio.Protocol):
             self._bug()
 
     def _bug(self) -> None:
-        if self._serving:
+        if self.serving:
             self.exchange.bug()
         else:
             self.listener.log_bug(self.peer)
@@ -251,7 +251,7 @@ class ClientProtocol(asyncio.Protocol):
         self.requests += 1
         if self.requests >= self._most:
             self.persistent = False
-        self._serving = True
+        self.serving = True
         self._head_started = 0.0
         self._expecting = block.expects and line.minor == 1 and block.length != 0
         if block.length:
@@ -401,7 +401,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def done(self, *, keep: bool, aborted: bool = False) -> None:
         """The exchange is over: go on with the next request, or end."""
-        self._serving = False
+        self.serving = False
         if self.state in (CLOSED, TUNNEL):
             return
         if aborted:
@@ -425,7 +425,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def next_request(self, now: float) -> None:
         """Be ready for another request; what has come of it already is read from the loop, not from here."""
-        self._serving = False
+        self.serving = False
         if not self.persistent or (self._ended and b"\r\n\r\n" not in self._buffer):
             self.state = CLOSED
             self.transport.close()
@@ -465,7 +465,7 @@ class ClientProtocol(asyncio.Protocol):
     def tunnel_over(self) -> None:
         """The tunnel is gone, and the connection with it."""
         self.state = CLOSED
-        self._serving = False
+        self.serving = False
         self.listener.left(self)
 
     # Ends
@@ -516,7 +516,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def shut_down(self, reason: Reason) -> None:
         """The time to finish is over."""
-        if self._serving and self.state != TUNNEL:
+        if self.serving and self.state != TUNNEL:
             if self.exchange.head_sent:
                 self.exchange.abort(reason, "")
             else:
@@ -551,7 +551,7 @@ class ClientProtocol(asyncio.Protocol):
         elif self.state == BODY:
             self._judge_body(now)
         elif self.state == WAIT and self._ended:
-            self._serving = False
+            self.serving = False
             self.state = CLOSED
             self.exchange.client_gone()
             self.transport.abort()
@@ -583,7 +583,7 @@ class ClientProtocol(asyncio.Protocol):
         self.full = True
         self._unsent = self.transport.get_write_buffer_size()
         self.deadline = time.monotonic() + (self.listener.spec.timeouts.write_idle or NEVER)
-        if self._serving:
+        if self.serving:
             self.exchange.client_full()
 
     def resume_writing(self) -> None:
@@ -596,7 +596,7 @@ class ClientProtocol(asyncio.Protocol):
             self.deadline = now + LINGER
         elif self._ended:
             self._half_closed()
-        if self._serving:
+        if self.serving:
             self.exchange.client_drained()
         elif self.state == IDLE:
             self.next_request(now)
@@ -607,7 +607,7 @@ class ClientProtocol(asyncio.Protocol):
         if size < self._unsent:
             self._unsent = size
             self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
-        elif self._serving:
+        elif self.serving:
             self.exchange.abort(Reason.CLIENT_TOO_SLOW, "the client stopped reading")
         else:
             connect.reset(self.transport)

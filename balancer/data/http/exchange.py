@@ -68,6 +68,7 @@ class Exchange:
         "group",
         "head_sent",
         "id_line",
+        "in_queue",
         "keep",
         "line",
         "open_slot",
@@ -108,6 +109,7 @@ class Exchange:
         self.upstream: UpstreamProtocol | None = None
         self.tunnel: Tunnel | None = None
         self._holding = False  # counted in its target's work in hand
+        self.in_queue = False  # waits in its group's queue
         self.fresh = False
         self.reason: Reason | None = None
         self.retrying: LiveGroup | None = None  # whose budget it uses
@@ -255,6 +257,8 @@ class Exchange:
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""
         self.fresh = False
+        if self.in_queue:
+            self._dequeue()
         target.take()
         self._holding = True
         self.target = target
@@ -271,6 +275,11 @@ class Exchange:
         else:
             self.reused = True
             self._send(connection, now)
+
+    def _dequeue(self) -> None:
+        self.in_queue = False
+        if self.group is not None:
+            self.group.dequeued()
 
     def connected(self, connection: UpstreamProtocol) -> None:
         """A connection for this try is there."""
@@ -657,6 +666,8 @@ class Exchange:
         """The response has begun and cannot be finished: end so that the client cannot take it for complete."""
         self.reason = self.reason or reason
         self.detail = self.detail or detail
+        if not self.head_sent:
+            self.status = self.reason.status or Reason.INTERNAL_ERROR.status
         self.leave(keep=False)
         self.keep = False
         self._close(aborted=True)
@@ -693,13 +704,23 @@ class Exchange:
     def bug(self) -> None:
         """An exception of our own: the traceback goes to the log with the request's id, never to the client."""
         log.exception("internal error request_id=%s", self.request_id)
-        self.fail(Reason.INTERNAL_ERROR)
+        if not self.client.serving:  # it was over and counted, and what followed went wrong
+            self.client.transport.abort()
+            return
+        try:
+            self.fail(Reason.INTERNAL_ERROR)
+        except Exception:
+            log.exception("internal error request_id=%s", self.request_id)
+            if self.client.serving:
+                self.abort(Reason.INTERNAL_ERROR, "")
 
     # The end
 
     def leave(self, *, keep: bool) -> None:
         """End the present try: give its connection back, or end it."""
         self.serial += 1
+        if self.in_queue:
+            self._dequeue()
         connection, self.upstream = self.upstream, None
         target = self.target
         if connection is not None:
@@ -707,7 +728,10 @@ class Exchange:
         if connection is not None and not connection.closed:
             if keep and target is not None:
                 connection.transport.resume_reading()
-                target.give(connection, time.monotonic())
+                if connection.suspect:
+                    target.give_later(connection)
+                else:
+                    target.give(connection, time.monotonic())
             elif self.request_done:
                 connection.abort()
             else:
@@ -725,7 +749,10 @@ class Exchange:
         now = time.monotonic()
         self.fresh = False
         self._unwatch()
-        record.close(self, now)
+        try:
+            record.close(self, now)
+        except Exception:  # the request is over all the same
+            log.exception("internal error request_id=%s", self.request_id)
         self.target = None
         self.client.done(keep=self.keep, aborted=aborted)
 

@@ -61,6 +61,10 @@ class Table(Generic[_T]):
             return
         self._put(key, value)
 
+    def clear(self) -> None:
+        """Forget what is kept; not what was seen."""
+        self.new, self.old = {}, {}
+
     def _put(self, key: bytes, value: _T) -> None:
         if len(self.new) >= self._limit:
             self.old = self.new

@@ -58,6 +58,7 @@ class Block:
         "raw_host",
         "request_id",
         "route_key",
+        "route_size",
         "seen",
         "shown_host",
         "upgrade",
@@ -81,6 +82,7 @@ class Block:
         self.max_forwards: int | None = None
         self.values: dict[str, str] = {}  # of the fields that rules and limits look at
         self.route_key: object = None
+        self.route_size = 0  # characters of it
         self.plain = False  # True: no body, no upgrade, nothing to decide per request
 
     def without_upgrade(self) -> Block:
@@ -159,6 +161,7 @@ def read_block(
         read.route_key = (read.host, *(read.values.get(name) for name in sorted(wanted)))
     else:
         read.route_key = read.host
+    read.route_size = len(read.host or "") + sum(map(len, read.values.values()))
     return read
 
 

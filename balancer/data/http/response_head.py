@@ -104,5 +104,7 @@ def read_response(head: bytes, lines: Lines) -> ResponseHead:
     if lengths and status >= 200 and status != 204:
         out.append(b"Content-Length: %d" % length)
     keep = b"close" not in connection and (minor == 1 or b"keep-alive" in connection)
+    if status == 204 and (codings or length > 0):
+        keep = False  # it may mean what it says, and send a body that would be taken for the next response
     out.append(b"")
     return ResponseHead(status, b"\r\n".join(out), length, keep, upgrade, idle_hint, asks_drain)

@@ -40,6 +40,7 @@ class UpstreamProtocol(asyncio.Protocol):
         "_interim",
         "_keep",
         "_left",
+        "_patient",
         "_state",
         "closed",
         "deadline",
@@ -49,6 +50,7 @@ class UpstreamProtocol(asyncio.Protocol):
         "paused",
         "requests",
         "retires",
+        "suspect",
         "target",
         "transport",
     )
@@ -64,12 +66,14 @@ class UpstreamProtocol(asyncio.Protocol):
         self.requests = 0
         self.closed = False
         self.paused = False  # its write buffer is full
+        self.suspect = False  # the response in hand spoke of a body that it may not have
         self._state = _HEAD
         self._buffer = b""
         self._left = 0
         self._interim = 0
         self._keep = True  # the response in hand leaves the connection usable
         self._chunks: ChunkReader | None = None
+        self._patient = False  # the kernel waits for as long as the peer has no room
         self._aside = False  # chunks that are here wait for another turn
 
     # Life of the connection
@@ -170,6 +174,19 @@ class UpstreamProtocol(asyncio.Protocol):
         if self.exchange is not None:
             self.exchange.upstream_drained()
 
+    def look_at_window(self) -> None:
+        """Let a target that lives and does not read have its own deadlines; called for requests that take long.
+
+        The kernel's limit for unacknowledged bytes is for a target that is gone, but counts a closed window as well.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or self.closed or sock.fileno() < 0:
+            return
+        patient = connect.has_no_room(sock)
+        if patient is not self._patient:
+            self._patient = patient
+            connect.may_leave_unacknowledged(sock, 0 if patient else connect.UNACKNOWLEDGED_UPSTREAM)
+
     def read_on(self) -> None:
         """The client takes more: read again, unless what was read waits for its turn."""
         if not self._aside:
@@ -258,6 +275,7 @@ class UpstreamProtocol(asyncio.Protocol):
         length = 0 if head.bodiless or exchange.line.is_head else head.length
         self._left = length
         self._keep = head.keep
+        self.suspect = not length and head.length != 0 and (exchange.line.is_head or head.length != UNTIL_CLOSE)
         if length == CHUNKED:
             self._state = _CHUNKS
             self._chunks = ChunkReader(Reason.BAD_RESPONSE)

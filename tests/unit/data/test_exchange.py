@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from balancer.board import layout
 from balancer.model.names import State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Passive, Queue, Retry, UpstreamTimeouts
+from balancer.model.snapshot import ClientTimeouts, Passive, Queue, Retry, UpstreamTimeouts
 from tests.support import http1
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, forward_to, group_of, stage
 
@@ -62,6 +63,50 @@ def test_a_client_that_leaves_the_queue_takes_no_place() -> None:
         set_.answer(OK)
         set_.answer(OK)
         assert first.take() and third.take()
+        set_.check_quiet()
+
+
+def test_a_queue_is_full_of_those_who_wait_not_of_those_who_have_left() -> None:
+    with stage(group_of(1, max_connections=1, queue=Queue(10, 60.0))) as set_:
+        busy, waits = set_.ask(GET), set_.ask(GET)
+        for _ in range(1000):
+            set_.ask(GET).feed_reset()
+            set_.loop.run()
+        live = set_.live.groups["demo"]
+        assert len(live.waiting) < 100, "and those who have left are not kept for as long as they might have waited"
+        others = [set_.ask(GET) for _ in range(9)]
+        assert not any(other.take() for other in others)
+        assert b"queue_full" in set_.ask(GET).take()
+        set_.republish(queue=Queue(10, 50.0))
+        assert b"queue_full" in set_.ask(GET).take()
+        others.pop().feed_reset()
+        set_.loop.run()
+        others.append(set_.ask(GET))
+        for client in (busy, waits, *others):
+            set_.answer(OK)
+            set_.go(SLACK)
+            assert client.take().endswith(b"ok")
+        set_.check_quiet()
+        set_.ask(GET)
+        assert not any(set_.ask(GET).take() for _ in range(10)) and b"queue_full" in set_.ask(GET).take()
+
+
+@pytest.mark.parametrize(
+    ("leaves", "status", "reason"), [(False, 408, "client_too_slow"), (True, 499, "client_closed")]
+)
+def test_a_client_that_is_lost_during_a_1xx_is_logged_with_a_status(leaves: bool, status: int, reason: str) -> None:
+    with stage(log=True, timeouts=ClientTimeouts(write_idle=5.0)) as set_:
+        client = set_.ask(GET)
+        client.stall()
+        hint = b"HTTP/1.1 103 Early Hints\r\n" + b"Link: <%b>\r\n" % (b"a" * 7000) * 8 + b"\r\n"
+        set_.answer(hint)
+        set_.answer(hint)
+        if leaves:
+            client.feed_reset()
+        set_.go(5.0 + SLACK)
+        line = json.loads(set_.lines[-1])
+        assert (line["status"], line["reason"], line["source"]) == (status, reason, "balancer")
+        assert set_.finished() == 1 and client.lost
         set_.check_quiet()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+
 import pytest
 
 from balancer.board import layout
 from balancer.data.http.upstream import UpstreamProtocol
-from balancer.data.target import MAX_IDLE, MAX_REQUESTS, SHORTEST_IDLE
+from balancer.data.target import MAX_CONNECTING, MAX_IDLE, MAX_REQUESTS, SHORTEST_IDLE
 from balancer.model.names import PolicyName, State
 from balancer.model.snapshot import UpstreamTimeouts
+from balancer.net import connect
 from tests.support import http1
 from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, OK, Answers, Stage, group_of, stage
@@ -211,3 +215,41 @@ def test_the_gauges_of_a_target_are_on_the_board() -> None:
         set_.answer(OK, upstream=0)
         set_.go(SLACK)
         assert [set_.cell("target|demo|t0", offset) for offset in range(3)] == [2, 3, 1]
+
+
+# Windows
+
+
+def test_a_target_without_room_is_waited_for_and_one_that_may_be_gone_is_not() -> None:
+    def limit(upstream: FakeTransport) -> object:
+        return upstream.sock.options.get((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+
+    def info(*, unacknowledged: int = 0, unsent: int = 0, window: int = 0) -> bytes:
+        return struct.pack("=24xI116xI80xI", unacknowledged, unsent, window)
+
+    with stage() as set_:
+        busy(set_, 2)
+        full, gone = set_.upstreams
+        full.sock.info = info(unsent=5000)
+        gone.sock.info = info(unacknowledged=3, unsent=5000, window=60_000)
+        set_.go(1.5)
+        assert limit(full) is limit(gone) is None, "young requests cost nothing"
+        set_.go(2.5 + SLACK)
+        assert limit(full) == 0 and limit(gone) is None
+        full.sock.info = info(window=60_000)
+        set_.go(2.0 + SLACK)
+        assert limit(full) == connect.UNACKNOWLEDGED_UPSTREAM
+
+
+def test_a_connection_that_was_lost_meanwhile_is_given_to_nobody() -> None:
+    with stage() as set_:
+        busy(set_, 1)
+        lost = protocol(set_.upstreams[0])
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        set_.accepts = False
+        for _ in range(MAX_CONNECTING + 1):
+            set_.ask(GET)
+        assert len(set_.targets[0].waiting) == 1
+        set_.targets[0].give(lost, set_.clock.now)
+        assert len(set_.targets[0].waiting) == 1 and not set_.targets[0].idle

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 
 from balancer.board import layout
+from balancer.data import listener
 from balancer.data.http.client import ClientProtocol
-from balancer.data.target import LiveTarget
+from balancer.data.target import LATE_BODY, LiveTarget
 from balancer.model.reason import Reason
 from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
 from tests.support import http1
@@ -89,6 +90,7 @@ def test_a_response_to_head_has_no_body_though_its_head_is_known() -> None:
             set_.loop.run()
             set_.answer(OK[:-2])
             assert client.take().endswith(b"\r\n\r\n")
+            set_.go(LATE_BODY)
         client.feed(GET)
         set_.loop.run()
         set_.answer(OK)
@@ -363,3 +365,128 @@ def test_an_id_is_given_once_however_many_heads_were_refused_between() -> None:
             set_.loop.run()
         seen = [head.get("x-request-id") for head, _ in answers.requests]
         assert len(set(seen)) == TIMES + 1
+
+
+# Late bodies: what a target sends after a response that may have none is nobody's answer
+
+EVIL = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL"
+HEAD = b"HEAD / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+@pytest.mark.parametrize("behind", [0.0, 0.005], ids=["in the next segment", "a little later"])
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (HEAD, b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(EVIL)),
+        (HEAD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (HEAD, b"HTTP/1.1 200 OK\r\n\r\n"),
+        (GET, b"HTTP/1.1 204 No Content\r\nContent-Length: %d\r\n\r\n" % len(EVIL)),
+        (GET, b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (GET, b"HTTP/1.1 304 Not Modified\r\nContent-Length: %d\r\n\r\n" % len(EVIL)),
+        (GET, b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    ],
+)
+def test_a_late_body_is_not_the_answer_to_the_next_request(asked: bytes, answer: bytes, behind: float) -> None:
+    with stage() as set_:
+        for number in range(3):  # unknown, seen once, known
+            client, other = set_.client(), set_.client()
+            client.feed(asked + GET)  # one of its own, and one of another's, are next
+            set_.loop.run()
+            set_.answer(answer)
+            other.feed(GET)
+            set_.go(behind)
+            late = set_.upstreams[2 * number if not number else -3]
+            if not late.lost:
+                late.feed(EVIL)
+            set_.loop.run()
+            assert late.lost
+            assert b"EVIL" not in client.take() + other.take()
+            set_.answer(OK)
+            set_.answer(OK, upstream=-2)
+            assert client.take().endswith(b"ok") and other.take().endswith(b"ok")
+            set_.targets[0].close_idle()
+        set_.check_quiet()
+
+
+def test_a_204_and_a_304_that_say_nothing_of_a_body_leave_their_connection_at_once() -> None:
+    with stage() as set_:
+        client = set_.client()
+        for status in (b"204 No Content", b"304 Not Modified") * 3:
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(b"HTTP/1.1 %b\r\n\r\n" % status)
+            assert client.take().startswith(b"HTTP/1.1 " + status)
+        assert len(set_.upstreams) == 1
+
+
+# Memory: what a client makes up is not kept without a bound
+
+
+def test_long_hosts_and_header_values_are_not_remembered_with_their_line() -> None:
+    rules = (Rule("rules[0]", Match(headers=(("x-canary", "1"),)), FixedResponse(200, body="c")), *forward_to("demo"))
+    with stage(rules=rules) as set_:
+        set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for number in range(20):
+            value = b"%d" % number + b"x" * (10 if number < 5 else 1000)
+            client.feed(b"GET /same HTTP/1.1\r\nHost: a.test\r\nX-Canary: %b\r\n\r\n" % value)
+            set_.loop.run()
+        assert client.take().count(b"200 OK") == 20
+        (line,) = set_.listener.memory_for(False).lines.new.values()
+        assert len(line.routes) <= 5 and all(len(str(key)) < 300 for key in line.routes)
+
+
+def test_the_lines_are_forgotten_before_their_routes_take_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MAX_ROUTE_MEMORY", 20_000)
+    with stage() as set_:
+        set_.origin = Answers(answer_ok)
+        client = set_.client()
+        for number in range(400):
+            client.feed(b"GET /%d HTTP/1.1\r\nHost: host-%d.test\r\n\r\n" % (number % 8, number))
+            set_.loop.run()
+        assert client.take().count(b"200 OK") == 400
+        lines = set_.listener.memory_for(False).lines
+        assert sum(len(line.routes) for line in (*lines.new.values(), *lines.old.values())) <= 100
+
+
+def test_requests_that_no_rule_matches_share_one_route_and_each_says_what_was_near() -> None:
+    rules = (Rule("rules[0]", Match(hosts=("nowhere.test",)), FixedResponse(200, body="c")),)
+    with stage(rules=rules, log=True) as set_:
+        client = set_.client()
+        for number in range(6):
+            client.feed(b"GET /same HTTP/1.1\r\nHost: h%d.test\r\n\r\n" % (number % 3))
+            set_.loop.run()
+        assert client.take().count(b"404 ") == 6
+        assert [f"h{number % 3}.test" in json.loads(line)["detail"] for number, line in enumerate(set_.lines)] == [
+            True
+        ] * 6
+        (line,) = set_.listener.memory_for(False).lines.new.values()
+        assert len(set(line.routes.values())) == 1
+
+
+# Faults of our own
+
+
+def test_an_exception_while_a_request_is_counted_out_leaves_every_gauge_right() -> None:
+    def full(line: str) -> None:
+        raise OSError("no space")
+
+    for answer in (OK, OK.replace(b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")):
+        with stage(log=True) as set_:
+            write = set_.place.access_log.write
+            client = set_.client()
+            for _ in range(TIMES):
+                set_.place.access_log.write = full  # type: ignore[method-assign,assignment]
+                client.feed(GET)
+                set_.loop.run()
+                set_.answer(answer)
+                set_.place.access_log.write = write  # type: ignore[method-assign]
+                set_.check_quiet()
+                if client.lost:
+                    client = set_.client()
+                client.take()
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(OK)
+            assert client.take().endswith(b"ok")
+            set_.check_quiet()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from balancer.net import connect
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -96,3 +98,50 @@ async def test_what_lies_unread_in_the_kernel_can_be_had_after_the_connection_br
     assert connect.unread(transport) == b"last words"
     assert connect.unread(transport) == b""
     transport.abort()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        sock = socket.create_connection(listening.getsockname())
+        peer, _ = listening.accept()
+    with sock, peer:
+        sock.setblocking(False)
+        peer.settimeout(5.0)
+        yield sock, peer
+
+
+def test_a_peer_that_does_not_read_has_no_room_until_it_reads(pair: tuple[socket.socket, socket.socket]) -> None:
+    sock, peer = pair
+    assert not connect.has_no_room(sock)
+    sock.send(b"x" * 40_000)
+    wait_for(lambda: connect.has_no_room(sock), 2.0, "its window is closed")
+    got = 0
+    while got < 40_000:
+        got += len(peer.recv(65536))
+    wait_for(lambda: not connect.has_no_room(sock), 2.0, "its window is open")
+
+
+def test_a_peer_that_lives_and_does_not_read_outlives_the_limit_for_the_dead(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """What the data path relies on: the kernel ends such a connection unless it is told to wait."""
+    sock, peer = pair
+    connect.may_leave_unacknowledged(sock, 500)
+    sock.send(b"x" * 40_000)
+    wait_for(lambda: connect.has_no_room(sock), 0.4, "its window is closed")
+    connect.may_leave_unacknowledged(sock, 0)
+    peer.setblocking(False)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        time.sleep(0.05)
+    assert peer.recv(1) == b"x"
+
+
+@pytest.mark.parametrize(("write_idle", "ms"), [(60.0, 65_000), (1.0, 30_000), (25.5, 30_500), (0.0, 0)])
+def test_the_kernel_does_not_end_a_slow_client_before_write_idle(write_idle: float, ms: int) -> None:
+    assert connect.client_patience(write_idle) == ms
