@@ -49,7 +49,8 @@ class LiveListener:
         self.port = int(sock.getsockname()[1])
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._paused = False  # at limits.connections
+        self._paused = False  # at limits.connections, or short of descriptors
+        self._backlog = 0  # as the kernel was told last
         self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
         self.spec: Listener
         self.nowhere: Route
@@ -121,7 +122,15 @@ class LiveListener:
         return self._serve(self._sock.dup())  # a copy: closing a server closes its socket
 
     async def _serve(self, sock: socket.socket) -> None:
-        self._server = await self.place.loop.create_server(lambda: ClientProtocol(self), sock=sock, backlog=4096)
+        self._backlog = self.place.descriptors.backlog
+        try:
+            self._server = await self.place.loop.create_server(
+                lambda: ClientProtocol(self), sock=sock, backlog=self._backlog
+            )
+        except OSError as error:  # tried again by the clock
+            sock.close()
+            self._paused = True
+            self.place.descriptors.complain(time.monotonic(), f"accepting: {error.strerror}")
 
     def find_route(self, line: Line, block: Block) -> Route:
         """Return where a request goes, and remember it with its line."""
@@ -213,6 +222,12 @@ class LiveListener:
         limits = self.spec.limits
         if limits.connections and self._connected() >= limits.connections:
             self._pause()
+        descriptors = self.place.descriptors
+        if self.place.connections >= descriptors.narrow_at:
+            descriptors.measure(self.place.connections)
+            self._fit_backlog()
+        if self.place.connections >= descriptors.room:
+            self.hold_back()
         if limits.connections_per_client:
             network = network_of(client.peer)
             self._per_client[network] += 1
@@ -231,19 +246,36 @@ class LiveListener:
         )
 
     def _pause(self) -> None:
-        """Accept no more for now: who comes waits in the kernel's backlog."""
+        """The listener has as many connections as it may."""
         if self._server is not None:
             log.warning("connection limit reached listener=%s connections=%d", self.name, len(self.connections))
-            self.nowhere.count_failure(Reason.CONNECTION_LIMIT)
+            self._stop(Reason.CONNECTION_LIMIT)
+
+    def hold_back(self) -> None:
+        """The worker runs out of descriptors."""
+        descriptors = self.place.descriptors
+        descriptors.short = True
+        if self._server is not None:
+            descriptors.complain(time.monotonic(), f"{self.place.connections} clients: no more are accepted for now")
+            self._stop(Reason.NO_LOCAL_RESOURCES)
+
+    def _stop(self, reason: Reason) -> None:
+        """Accept no more for now: who comes waits in the kernel's backlog."""
+        if self._server is not None:
+            self.nowhere.count_failure(reason)
             self._server.close()
             self._server = None
             self._paused = True
 
     def _resume_if_room(self) -> None:
         limit = self.spec.limits.connections
-        if self._paused and not self.closing and (not limit or self._connected() <= limit * 95 // 100):
-            self._paused = False
+        if self.place.descriptors.short or self.closing or (limit and self._connected() > limit * 95 // 100):
+            return
+        try:
             self._accepting = self.place.loop.create_task(self.serve())
+        except OSError:  # no descriptor for it yet
+            return
+        self._paused = False
 
     def left(self, client: ClientProtocol) -> None:
         """A client's connection is gone."""
@@ -263,6 +295,17 @@ class LiveListener:
             self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
         if self._paused:
             self._resume_if_room()
+        elif self._backlog != self.place.descriptors.backlog:
+            self._fit_backlog()
+
+    def _fit_backlog(self) -> None:
+        if self._server is not None:
+            self._backlog = self.place.descriptors.backlog
+            self._sock.listen(self._backlog)
+
+    def resting(self) -> list[ClientProtocol]:
+        """Return the clients that have asked before and rest now."""
+        return [client for client in self.connections if client.rests]
 
     def log_bug(self, peer: str) -> None:
         """Log an exception of our own outside any request."""

@@ -8,11 +8,13 @@ listeners with their connections.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 
 from balancer.board.board import Board
 from balancer.data.deadlines import PERIOD
@@ -179,6 +181,7 @@ class Live:
     def _look(self, now: float) -> bool:
         place = self.place
         more = place.deadlines.look(now)
+        self._look_at_descriptors(now)
         for group in self.groups.values():
             group.look(now)
         for listener in self.listeners.values():
@@ -201,6 +204,27 @@ class Live:
             yield from target.unconnected()
         for group in self.groups.values():
             yield from (exchange for exchange, serial, _ in group.waiting if exchange.serial == serial)
+
+    def _look_at_descriptors(self, now: float) -> None:
+        """Keep a tenth of them free: those who only rest go first, then nobody else is accepted for a while."""
+        place = self.place
+        descriptors = place.descriptors
+        targets = self.targets.values()
+        used = descriptors.look(
+            place.connections, sum(len(target.connections) + target.connecting for target in targets), now
+        )
+        if not descriptors.short:
+            return
+        left = used - descriptors.low
+        clients = [client for listener in self.listeners.values() for client in listener.resting()]
+        for client in heapq.nsmallest(left, clients, key=attrgetter("deadline")):  # the longest rest first
+            client.close_idle()
+        left -= min(left, len(clients))
+        for target in targets:
+            left -= target.close_idle(left)
+        if descriptors.low + left >= descriptors.high:
+            for listener in self.listeners.values():
+                listener.hold_back()
 
     # The end
 

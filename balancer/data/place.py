@@ -11,6 +11,7 @@ from balancer.board import layout
 from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
 from balancer.data.deadlines import Deadlines
+from balancer.data.descriptors import Descriptors
 from balancer.data.rates import Rates
 from balancer.data.recent import Recent
 
@@ -31,6 +32,7 @@ class Place:
         "connections",
         "count",
         "deadlines",
+        "descriptors",
         "draining",
         "head",
         "id_start",
@@ -68,6 +70,7 @@ class Place:
         self.rates = Rates(board, number, places)
         self.recent = Recent(board, number)
         self.version = self.revision = 0  # of the snapshot that runs
+        self.descriptors = Descriptors()
         self.access_log = AccessLog()
         self.clock = Clock()
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.

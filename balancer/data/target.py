@@ -26,7 +26,7 @@ from balancer.health.ejection import Streaks
 from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import Target, TargetGroup
-from balancer.net import connect
+from balancer.net import connect, failures
 
 if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
@@ -191,6 +191,7 @@ class LiveTarget:
             self.waiting.append((exchange, exchange.serial, time.monotonic()))
             return
         self.connecting += 1
+        self.place.descriptors.room -= 1
         task = self.place.loop.create_task(self._connect(exchange, exchange.serial))
         self._dialling[task] = exchange, exchange.serial
         task.add_done_callback(self._dialling.pop)
@@ -209,7 +210,10 @@ class LiveTarget:
             )
         except Exception as error:  # whatever it is, the place among those that connect is free again
             self.connecting -= 1
-            self.place.unreachable(self.group_name, self.spec.name)
+            if failures.connecting(error) is Reason.NO_LOCAL_RESOURCES:
+                self.place.descriptors.complain(time.monotonic(), f"connecting to {self.spec.name}: {error}")
+            else:
+                self.place.unreachable(self.group_name, self.spec.name)
             if exchange.serial == serial:
                 exchange.guarded(exchange.connect_failed, error)
         else:
@@ -304,11 +308,12 @@ class LiveTarget:
         self.place.add(self.reasons + REASON_CODES[Reason.UNSOLICITED_RESPONSE] if self.reasons >= 0 else -1)
         log.warning("unsolicited response group=%s target=%s detail=%r", self.group_name, self.spec.name, detail)
 
-    def close_idle(self) -> None:
-        """Close what rests."""
-        idle, self.idle = self.idle, []
+    def close_idle(self, most: int = MAX_IDLE) -> int:
+        """Close what rests, the longest rest first; return how many."""
+        idle, self.idle = self.idle[:most], self.idle[most:]
         for connection in idle:
             connection.close()
+        return len(idle)
 
     def show(self) -> None:
         """Put the gauges on the board."""

@@ -219,6 +219,7 @@ class FakeSocket:
         self.closed = False
         self.ended = False  # the kernel has heard the peer's end
         self.info = bytes(232)  # TCP_INFO
+        self.backlog = 0
         self._name = name
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
@@ -235,6 +236,9 @@ class FakeSocket:
         if FakeSocket._silent < 0:
             FakeSocket._silent, FakeSocket._ended = os.eventfd(0), os.eventfd(1)
         return -1 if self.closed else FakeSocket._ended if self.ended else FakeSocket._silent
+
+    def listen(self, backlog: int) -> None:
+        self.backlog = backlog
 
     def dup(self) -> FakeSocket:
         return FakeSocket(self._name)

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.support import hostile, http1
+from tests.support import hostile, http1, kernel
 from tests.support.balancer import Balancer
 from tests.support.configs import forward, group, listener
 from tests.support.failure import expect_counted, expect_failure, reason_of
@@ -315,3 +315,39 @@ def test_slow_clients_do_not_keep_others_waiting(balancer: Balancer) -> None:
     finally:
         for client in slow:
             client.close()
+
+
+FEW = ("sh", "-c", 'ulimit -n 100; exec "$@"', "sh")
+
+
+def test_more_clients_than_descriptors_wait_and_nobody_is_sent_away(recorder: Recorder) -> None:
+    """Of a hundred descriptors; the first request comes when they are nearly gone, so nothing may have to be loaded."""
+    config = {"listeners": [listener("web", [forward("g")])], "target_groups": [group("g", recorder.address)]}
+    with Balancer(config, before=FEW) as made, ExitStack() as stack:
+        pid = made.worker_pids()[0]
+        clients = []
+        for _ in range(100):
+            clients.append(stack.enter_context(socket.socket()))
+            clients[-1].setblocking(False)
+            clients[-1].connect_ex(made.address())
+        wait_for(lambda: made.metrics().by("reason", "failures_total")["no_local_resources"], 5.0, "it is counted")
+        spent = kernel.cpu_seconds(pid)
+        pace(0.5)
+        assert kernel.cpu_seconds(pid) - spent < 0.25, "it spins"
+        assert 80 <= kernel.descriptor_count(pid) <= 95
+        for client in clients[:30]:
+            client.settimeout(5.0)
+            client.sendall(request())
+            assert client.recv(12) == b"HTTP/1.1 200"
+        for client in clients[:30]:
+            client.close()
+        for client in clients[60:90]:  # they waited in the kernel's queue, or in its next try to be in it
+            client.settimeout(10.0)
+            client.sendall(request())
+            assert client.recv(12) == b"HTTP/1.1 200"
+        for client in clients:
+            client.close()
+        for _ in range(20):
+            assert ask(made.address(), request()).status == 200
+        assert made.worker_pids() == [pid]
+        assert len([line for line in made.log_text().splitlines() if "run out" in line]) == 1

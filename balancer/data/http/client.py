@@ -527,6 +527,11 @@ class ClientProtocol(asyncio.Protocol):
             self.state = CLOSED
             self.transport.abort()
 
+    @property
+    def rests(self) -> bool:
+        """Whether it has been served and asks for nothing now."""
+        return self.state == IDLE and self.requests > 0 and not self._buffer and not self.full
+
     def close_idle(self) -> None:
         """End the connection if no request is under way, else after it."""
         self.persistent = False
