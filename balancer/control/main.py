@@ -150,7 +150,7 @@ class Program:
             log.info(f"listening on {where}", listener=listener.name, bind=None if bound in where else bound)
         log.info(f"admin on {self._admin_url}")
         for name in control.ledger.groups:
-            records = control.ledger.group(name)
+            records = [one for one in control.ledger.group(name) if one.state not in (State.DRAINING, State.DISABLED)]
             healthy = sum(record.state is State.HEALTHY for record in records)
             zones = len({record.target.zone for record in records})
             group = None if len(control.ledger.groups) == 1 else name
