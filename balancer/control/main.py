@@ -14,8 +14,9 @@ from balancer.board.board import Board
 from balancer.board.slots import NoRoom
 from balancer.config.fault import Fault
 from balancer.control import log
+from balancer.control.admin.address import url
 from balancer.control.admin.door import most_connections
-from balancer.control.admin.server import AdminServer, url
+from balancer.control.admin.server import AdminServer
 from balancer.control.discovery.merge import as_written, known_addresses
 from balancer.control.loop import Control, instant
 from balancer.control.picture import LastReload
