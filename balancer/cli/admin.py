@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from balancer.cli.faults import InputFault
 
 DEFAULT = "http://127.0.0.1:9900"
+
+if TYPE_CHECKING:
+    import urllib.request
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -18,7 +21,7 @@ def admin_option(command: _Command) -> _Command:
     """Give a command `--admin`, else `BALANCER_ADMIN`, else the default."""
     return click.option(
         "--admin",
-        metavar="URL",
+        metavar="URL|unix:PATH",
         envvar="BALANCER_ADMIN",
         default=DEFAULT,
         show_default=True,
@@ -39,17 +42,22 @@ def ask(
     import urllib.error
     import urllib.request
 
-    if not admin.startswith(("http://", "https://")):
-        raise click.BadParameter(f"{admin!r} is not a URL (write {DEFAULT})", param_hint="--admin")
-    url = admin.rstrip("/") + path
+    if not admin.startswith(("http://", "https://", "unix:/")):
+        raise click.BadParameter(f"{admin!r} is not a URL (write {DEFAULT}, or unix:/path)", param_hint="--admin")
+    unix = admin.removeprefix("unix:") if admin.startswith("unix:") else ""
+    url = f"http://localhost{path}" if unix else admin.rstrip("/") + path
     token = os.environ.get("BALANCER_ADMIN_TOKEN", "")
     headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
     if data is not None:
         headers["Content-Type"] = "application/json"
     request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - the scheme was checked
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if unix:
+        handlers.append(_through(unix))
+        url = f"{admin}: {path}"
     try:
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=timeout) as answer:
+        with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
             return answer.status, _document(url, json.loads(answer.read()))
     except urllib.error.HTTPError as error:
         if error.code == 401:
@@ -65,6 +73,25 @@ def ask(
         ) from error
     except ValueError as error:
         raise InputFault(f"{url} answers something else than JSON (is this the admin address?)") from error
+
+
+def _through(path: str) -> urllib.request.HTTPHandler:
+    """Return what has urllib speak through the socket at a path."""
+    import http.client
+    import socket
+    import urllib.request
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(path)
+
+    class Handler(urllib.request.HTTPHandler):
+        def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Connection, request)
+
+    return Handler()
 
 
 def _document(url: str, value: Any) -> dict[str, Any]:

@@ -15,7 +15,8 @@ Usage: balancer health [--admin URL] [--json]
   ready for traffic (/readyz). A container's health check.
 
 Options:
-  --admin URL  The admin server; else BALANCER_ADMIN, else http://127.0.0.1:9900.
+  --admin URL  The admin server, or unix:/path of its socket; else
+               BALANCER_ADMIN, else http://127.0.0.1:9900.
   --json       Print {"live": …, "ready": …, "detail": …}.
   -h, --help   Show this message and exit.
 
@@ -71,7 +72,9 @@ def ask(admin: str) -> tuple[bool, bool, str]:
 
 
 def where(admin: str) -> tuple[str, int]:
-    """Return host and port of an `http://` URL; ValueError says what to write."""
+    """Return host and port of an `http://` URL, or (path, 0) of a `unix:/path`; ValueError says what to write."""
+    if admin.startswith("unix:/"):
+        return admin.removeprefix("unix:"), 0
     scheme, _, rest = admin.partition("://")
     authority = rest.partition("/")[0]
     host, colon, port = authority.rpartition(":")
@@ -84,9 +87,9 @@ def where(admin: str) -> tuple[str, int]:
 
 def get(host: str, port: int, path: str) -> tuple[int, str]:
     """Return (status, the first line of the body); OSError or ValueError if nothing sensible answers."""
-    shown = f"[{host}]" if ":" in host else host
-    with socket.create_connection((host, port), timeout=TIMEOUT) as connection:
-        request = f"GET {path} HTTP/1.1\r\nHost: {shown}:{port}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
+    shown = "localhost" if not port else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    with _connected(host, port) as connection:
+        request = f"GET {path} HTTP/1.1\r\nHost: {shown}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n"
         connection.sendall(request.encode())
         answer = b""
         while len(answer) < 65_536 and (data := connection.recv(65_536)):
@@ -97,3 +100,16 @@ def get(host: str, port: int, path: str) -> tuple[int, str]:
         raise ValueError("what answers is not HTTP")
     lines = body.decode("utf-8", "replace").strip().splitlines()
     return int(words[1]), lines[0][:200] if lines else ""
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    if port:
+        return socket.create_connection((host, port), timeout=TIMEOUT)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(TIMEOUT)
+    try:
+        connection.connect(host)
+    except OSError:
+        connection.close()
+        raise
+    return connection

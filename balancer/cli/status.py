@@ -13,6 +13,7 @@ from balancer.cli.faults import InputFault
 
 Row = tuple[str, ...]
 _COLOURS = {"healthy": "green", "unhealthy": "red", "ejected": "yellow", "draining": "yellow"}
+_OUT = ("draining", "disabled")  # out on purpose: nobody misses them
 _WIDE = 110  # columns from which a table with lines shows every name whole
 _TARGETS = ("TARGET", "ADDRESS", "ZONE", "STATE", "SINCE", "REASON", "ACTIVE", "WEIGHT")
 
@@ -88,9 +89,11 @@ def listeners(document: dict[str, Any]) -> list[Row]:
 
 def heading(group: dict[str, Any]) -> str:
     """Return the line that stands over a target group."""
-    healthy = sum(one["state"] == "healthy" for one in group["targets"])
+    states = [one["state"] for one in group["targets"] if one["state"] not in _OUT]
+    gone = [f", {count} {state}" for state in _OUT if (count := sum(one["state"] == state for one in group["targets"]))]
+    out = "".join(gone)
     panic = ", PANIC: unhealthy targets serve too" if group["panic"] else ""
-    return f"{group['name']}: {group['policy']}, {healthy} of {len(group['targets'])} targets healthy{panic}"
+    return f"{group['name']}: {group['policy']}, {states.count('healthy')} of {len(states)} targets healthy{out}{panic}"
 
 
 def zones(group: dict[str, Any]) -> list[str]:

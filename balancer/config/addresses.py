@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from typing import Annotated
 
 from balancer.config.fields import Read, shown, text_of, wrong
 
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1/128", "fc00::/7")
+UNIX = "unix:"  # before the path of a socket
+LONGEST_SOCKET = 107  # bytes of its path. Source: unix(7), sun_path
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 
@@ -82,8 +85,20 @@ def _dial(value: object) -> str:
     return text
 
 
+def _admin(value: object) -> str:
+    text = value if isinstance(value, str) else ""
+    if not text.startswith(UNIX):
+        return _bind(value, "127.0.0.1")
+    path = text.removeprefix(UNIX)
+    if not path.startswith("/") or path.endswith("/"):
+        raise wrong(f"{shown(text)} is not the full path of a socket", f"write {UNIX}/run/balancer/admin.sock")
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
+        raise wrong("the path of a socket is longer than the system allows", f"at most {LONGEST_SOCKET} bytes")
+    return text
+
+
 BindAddress = Annotated[str, Read(_bind, {"type": "string"})]
-AdminAddress = Annotated[str, Read(lambda value: _bind(value, "127.0.0.1"), {"type": "string"})]
+AdminAddress = Annotated[str, Read(_admin, {"type": "string"})]
 DialAddress = Annotated[str, Read(_dial, {"type": "string"})]
 
 

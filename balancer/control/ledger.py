@@ -43,6 +43,8 @@ from balancer.model.names import Evidence, ProbeResult, State
 from balancer.model.snapshot import Passive, Snapshot, Target, TargetGroup
 from balancer.picking.zones import Standing, assess
 
+RESTORED = "restored"  # the reason of a state that another control process found
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -138,7 +140,9 @@ class Ledger:
         record = Record(group, target, now)
         if kept is not None:
             record.state, record.evidence, record.since = kept.state, kept.evidence, kept.since
-            record.reason = "restored"
+            record.reason, record.detail = RESTORED, "as it was before control was restarted"
+            if kept.state is State.HEALTHY and group.health_check is None:
+                record.reason, record.detail = "checks_off", ""
             record.slow_since = kept.since.monotonic if kept.slow and kept.state is State.HEALTHY else None
         elif group.health_check is None:
             record.state, record.reason = State.HEALTHY, "checks_off"
@@ -164,7 +168,7 @@ class Ledger:
         if event is not Step.ENABLE:
             effects += self._change(record, event, now, record.evidence, reason)
             if record.state in (State.DRAINING, State.DISABLED):
-                record.reason = reason
+                record.reason, record.detail = reason, ""
             record.checked = record.checked or record.state is State.DISABLED
             return effects
         if record.state in (State.DRAINING, State.DISABLED):
@@ -233,6 +237,8 @@ class Ledger:
             effects = self._change(record, event, now, probe.result.evidence, probe.result.value, probe.detail)
         elif record.state is State.EJECTED and self._is_back(record):
             effects = self._change(record, Step.READMIT, now, Evidence.NONE, "checks_pass")
+        if not effects and passed and (record.state, record.reason) == (State.HEALTHY, RESTORED):
+            record.reason, record.detail = probe.result.value, probe.detail
         if not effects and not passed and record.state is State.UNHEALTHY:
             record.reason, record.detail = probe.result.value, probe.detail
             if record.evidence is not probe.result.evidence:
@@ -289,7 +295,7 @@ class Ledger:
         until = ejector.eject(record.target.name, now.monotonic, by_connect=kind == "connect")
         if record.thresholds is not None:
             record.thresholds.reset()
-        detail = f"for {until - now.monotonic:.0f} s"
+        detail = f"ejected for {until - now.monotonic:.0f} s"
         effects = self._change(record, Step.EJECT, now, Evidence.SOFT, f"{kind}_failures", detail)
         record.ejected_until = until
         return effects

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from balancer.log.line import quoted
 from balancer.log.sink import LOG
 
-__all__ = ["ERROR", "INFO", "LOG", "WARNING", "info", "say", "warn"]
+__all__ = ["ERROR", "INFO", "LOG", "WARNING", "info", "quoted", "say", "warn"]
 
 INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
 

@@ -10,6 +10,7 @@ from balancer.control.loop import Control, instant
 from balancer.control.picture import GroupPicture, Picture, TargetPicture, WorkerPicture, ZonePicture
 from balancer.control.record import Record
 from balancer.control.reload import Reload
+from balancer.control.stats import level
 from balancer.model.snapshot import Snapshot, TargetGroup
 
 STARTED_WALL = instant().wall
@@ -90,6 +91,6 @@ def _worker(control: Control, place: int) -> WorkerPicture:
         started_wall=head[layout.ROW_STARTED] / 1000,
         restarts=max(0, head[layout.ROW_STARTS] - 1),
         revision=worker.revision if worker is not None else 0,
-        active_requests=head[layout.ROW_ACTIVE],
-        connections=head[layout.ROW_CONNECTIONS],
+        active_requests=level(head[layout.ROW_ACTIVE]),
+        connections=level(head[layout.ROW_CONNECTIONS]),
     )

@@ -14,8 +14,9 @@ from balancer.board.board import Board
 from balancer.board.slots import NoRoom
 from balancer.config.fault import Fault
 from balancer.control import log
+from balancer.control.admin.address import url
 from balancer.control.admin.door import most_connections
-from balancer.control.admin.server import AdminServer, url
+from balancer.control.admin.server import AdminServer
 from balancer.control.discovery.merge import as_written, known_addresses
 from balancer.control.loop import Control, instant
 from balancer.control.picture import LastReload
@@ -150,7 +151,7 @@ class Program:
             log.info(f"listening on {where}", listener=listener.name, bind=None if bound in where else bound)
         log.info(f"admin on {self._admin_url}")
         for name in control.ledger.groups:
-            records = control.ledger.group(name)
+            records = [one for one in control.ledger.group(name) if one.state not in (State.DRAINING, State.DISABLED)]
             healthy = sum(record.state is State.HEALTHY for record in records)
             zones = len({record.target.zone for record in records})
             group = None if len(control.ledger.groups) == 1 else name

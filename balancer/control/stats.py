@@ -11,6 +11,7 @@ from balancer.model.names import ProbeResult
 from balancer.model.reason import REASONS
 
 CODES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_FULL = 0xFFFF_FFFF_FFFF_FFFF
 RESULTS: tuple[ProbeResult, ...] = tuple(ProbeResult)
 
 
@@ -83,8 +84,8 @@ class Stats:
             cells = self.block(slot, layout.LISTENER_BLOCK)
             yield (
                 listener,
-                cells[layout.LISTENER_ACTIVE],
-                cells[layout.LISTENER_CONNECTIONS],
+                level(cells[layout.LISTENER_ACTIVE]),
+                level(cells[layout.LISTENER_CONNECTIONS]),
                 cells[layout.LISTENER_ACCEPTED],
             )
 
@@ -95,15 +96,15 @@ class Stats:
             yield (
                 group,
                 target,
-                cells[layout.TARGET_ACTIVE],
-                cells[layout.TARGET_CONNECTIONS],
-                cells[layout.TARGET_IDLE],
+                level(cells[layout.TARGET_ACTIVE]),
+                level(cells[layout.TARGET_CONNECTIONS]),
+                level(cells[layout.TARGET_IDLE]),
             )
 
     def active(self, group: str, target: str) -> int:
         """Return the requests that are at a target now."""
         slot = self._slots.get(f"target|{group}|{target}")
-        return 0 if slot is None else self._board.total(slot + layout.TARGET_ACTIVE, self._places)
+        return 0 if slot is None else level(self._board.total(slot + layout.TARGET_ACTIVE, self._places))
 
     def reasons(self) -> Iterator[tuple[str, str, int, int]]:
         """Yield (target group, reason, failures, retries) for all reasons."""
@@ -122,6 +123,15 @@ class Stats:
         """Yield (target group, how often a tier of it lost its traffic)."""
         for (group,), slot in self.series("failovers"):
             yield group, self.own(slot, layout.FAILOVERS_BLOCK)[0]
+
+
+def level(gauge: int) -> int:
+    """Return what a gauge, or a sum of them, shows: what fell below zero, in some row, is nothing.
+
+    Cells are unsigned: -1 stands there as 2^64 - 1, and a sum over rows is right modulo 2^64.
+    """
+    gauge &= _FULL
+    return gauge if gauge <= _FULL >> 1 else 0
 
 
 def _histogram(cells: list[int]) -> Histogram:

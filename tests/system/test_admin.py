@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import configs, kernel
 from tests.support.balancer import Balancer
-from tests.support.raw import RawClient
+from tests.support.process import ROOT, Proc
+from tests.support.raw import RawClient, Response
 from tests.support.recorder import Recorder, respond
 from tests.support.waiting import wait_for
 
@@ -121,3 +129,80 @@ def test_who_does_not_take_an_answer_is_not_kept_for_ever(plain: Balancer) -> No
             except OSError:
                 break
         wait_for(lambda: kernel.descriptor_count(control) <= before, 40, "the connection is given up")
+
+
+# Who may change things, and what is left of it
+
+
+def test_a_unix_socket_is_enough_for_every_command_and_survives_control(tmp_path: Path) -> None:
+    at = tmp_path / "admin.sock"
+    admin = f"unix:{at}"
+    with Recorder() as recorder:
+        config = configs.simple(recorder.address)
+        file = tmp_path / "balancer.yaml"
+        file.write_text(yaml.safe_dump({**config, "admin": {"address": admin}, "workers": 1}))
+        with Proc([sys.executable, "-m", "balancer", "run", str(file)]) as balancer:
+            wait_for(lambda: run_for(admin, "health").returncode == 0, 15, "it is ready")
+            status = json.loads(run_for(admin, "status", "--json").stdout)
+            assert status["target_groups"][0]["name"] == "up"
+            assert run_for(admin, "plan", str(file)).returncode == 0
+            assert "no change" in run_for(admin, "reload").stdout
+            log = balancer.err.read_text()
+            assert f"INFO admin on {admin}" in log
+            assert re.search(
+                rf'admin change was made from="uid {os.getuid()} pid \d+" request="POST /api/v1/reload"', log
+            )
+            os.kill(status["control"]["pid"], signal.SIGKILL)
+            wait_for(lambda: run_for(admin, "health").returncode == 0, 15, "control is back behind the same path")
+            assert json.loads(run_for(admin, "status", "--json").stdout)["control"]["pid"] != status["control"]["pid"]
+            assert balancer.terminate() == 0
+        assert not at.exists()
+        assert "nothing answers at unix:" in run_for(admin, "status").stderr
+
+
+def run_for(admin: str, *words: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "balancer", *words, "--admin", admin]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=30)
+
+
+def ask(balancer: Balancer, method: str, path: str, *headers: str, body: bytes = b"") -> Response:
+    lines = (f"{method} {path} HTTP/1.1", HOST, f"Content-Length: {len(body)}", *headers)
+    with RawClient(balancer.admin) as client:
+        return client.ask("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+
+def test_a_write_on_what_has_changed_since_is_refused(plain: Balancer) -> None:
+    target = "/api/v1/target_groups/up/targets/up1"
+    tag = ask(plain, "GET", target).get("ETag")
+    assert tag is not None
+    assert ask(plain, "GET", target).get("ETag") == tag, "what only passes by does not change it"
+    first = ask(plain, "PUT", f"{target}/weight", f"If-Match: {tag}", body=b'{"weight": 5}')
+    assert (first.status, first.get("ETag") != tag) == (200, True)
+    second = ask(plain, "PUT", f"{target}/weight", f"If-Match: {tag}", body=b'{"weight": 7}')
+    assert (second.status, second.get("Content-Type")) == (412, "application/problem+json; charset=utf-8")
+    assert second.get("ETag") == first.get("ETag")
+    assert plain.target("up", "up1")["weight"] == 5
+    assert ask(plain, "DELETE", f"{target}/weight", "If-Match: nonsense").status == 400
+    assert ask(plain, "DELETE", f"{target}/weight", "If-Match: *").status == 200
+    assert ask(plain, "GET", target).get("ETag") == tag
+    config = ask(plain, "GET", "/api/v1/config").get("ETag")
+    assert ask(plain, "POST", "/api/v1/reload", f"If-Match: {config}").status == 200
+    assert ask(plain, "POST", "/api/v1/reload", 'If-Match: "another"').status == 412
+
+
+def test_each_change_and_each_refused_attempt_is_a_line_in_the_log(plain: Balancer) -> None:
+    before = len(plain.log_text())
+    ask(plain, "POST", "/api/v1/reload")
+    ask(plain, "PUT", "/api/v1/target_groups/up/targets/up1/weight", body=b"nonsense")
+    ask(plain, "POST", "/api/v1/reload", "Origin: http://evil.example")
+    ask(plain, "GET", "/api/v1/status")
+
+    def lines() -> list[str]:
+        return [one for one in plain.log_text()[before:].splitlines() if "admin change" in one]
+
+    wait_for(lambda: len(lines()) == 3, 3, lambda: f"three lines: {lines()}")
+    made, asked, refused = (re.sub(r"^\S+ |(?<=127.0.0.1:)\d+", "", one) for one in lines())
+    assert made == 'INFO admin change was made from=127.0.0.1: request="POST /api/v1/reload" status=200'
+    path = "/api/v1/target_groups/up/targets/up1/weight"
+    assert asked == f'INFO admin change was asked for from=127.0.0.1: request="PUT {path}" status=400'
+    assert refused == 'WARNING admin change was refused from=127.0.0.1: request="POST /api/v1/reload" status=403'

@@ -15,7 +15,7 @@ class Admin(Section):
 
     address: AdminAddress = option(
         _D.address,
-        "Where the admin server listens; never on a public address. Needs a restart to change.",
+        "Where the admin server listens, or unix:/path; never on a public address. Needs a restart to change.",
         "127.0.0.1:9900",
     )
     insecure: Flag = option(

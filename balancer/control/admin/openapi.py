@@ -6,15 +6,29 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from balancer.control.admin.guard import SAFE
 from balancer.control.admin.problems import MEDIA
 from balancer.control.admin.routes import JSON, Route
 from balancer.control.admin.schemas import SCHEMAS
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _EVERYWHERE = (
+    (400, "this is not a request that can be read"),
     (401, "the token is missing or wrong"),
     (403, "the Host or Origin of the request leads elsewhere"),
 )
+_WRITES = (
+    (408, "the body did not come in time"),
+    (412, "what If-Match named has changed since"),
+    (413, "the body is too large"),
+)
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "description": "The ETag of what was read before: the change is made only if nobody else made one meanwhile.",
+    "schema": {"type": "string"},
+}
+_ETAG = {"ETag": {"description": "Stands for what a write here could undo.", "schema": {"type": "string"}}}
 
 
 def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
@@ -49,6 +63,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "responses": {"200": {"description": "as asked", "content": {route.media: {"schema": schema}}}},
     }
+    writes = route.method not in SAFE
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _PARAMETER.findall(route.path)
@@ -57,12 +72,15 @@ def _operation(route: Route) -> dict[str, Any]:
         {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
         for name, meaning in route.query
     ]
+    if writes:
+        parameters.append(_IF_MATCH)
+        operation["responses"]["200"]["headers"] = _ETAG
     if parameters:
         operation["parameters"] = parameters
     if route.body:
         sent = {"schema": {"$ref": f"#/components/schemas/{route.body}"}}
         operation["requestBody"] = {"required": True, "content": {JSON: sent}}
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    for status, why in (*route.statuses, *_EVERYWHERE):
+    for status, why in sorted(dict((*_EVERYWHERE, *(_WRITES if writes else ()), *route.statuses)).items()):
         operation["responses"][str(status)] = {"description": why, "content": {MEDIA: problem}}
     return operation

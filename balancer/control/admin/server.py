@@ -12,7 +12,8 @@ from aiohttp import web
 
 from balancer import __version__
 from balancer.control import metrics
-from balancer.control.admin import door, guard, openapi, page, problems, views
+from balancer.control.admin import address, door, guard, openapi, page, problems, views
+from balancer.control.admin.changes import Changes, who
 from balancer.control.admin.routes import HTML, JSON, ROUTES
 from balancer.control.admin.steering import Steering
 from balancer.control.explain import explained
@@ -40,15 +41,20 @@ class AdminServer:
         self._control = control
         self._reload = reload
         self._readiness = readiness
+        self._changes = Changes(control, reload)
         self._steering = Steering(control, self._look)
         self._runner: web.AppRunner | None = None
         self._door: door.Door | None = None
         self._server: asyncio.Server | None = None
         self._host_name = socket.gethostname()
         self._admin = Admin()
+        self._inode = 0
 
     async def start(self, admin: Admin) -> str:
-        """Listen on the admin address; return its URL. Raises OSError. A reload may change the other settings."""
+        """Listen on the admin address; return its URL, or `unix:/path`. Raises OSError.
+
+        A reload may change the other settings.
+        """
         self._admin = admin
         app = web.Application(middlewares=[self._guarded], client_max_size=MOST)
         for route in ROUTES:
@@ -60,16 +66,19 @@ class AdminServer:
         assert runner.server is not None
         loop = asyncio.get_running_loop()
         entry = door.Door(runner.server, loop, self._most)
-        host, _, port = admin.address.rpartition(":")
         try:
-            server = await loop.create_server(entry, host.strip("[]"), int(port), reuse_address=True)
+            sock = address.listening(admin.address)
         except OSError:
             entry.close()
             await runner.cleanup()
             raise
+        self._inode = address.inode(admin.address)
+        if sock.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(entry, sock=sock)
+        else:
+            server = await loop.create_server(entry, sock=sock)
         self._runner, self._door, self._server = runner, entry, server
-        name = server.sockets[0].getsockname()
-        return url(str(name[0]), int(name[1]))
+        return address.shown(sock)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -77,6 +86,7 @@ class AdminServer:
             self._server.close()
             self._door.close()
             await self._runner.cleanup()
+            address.remove(self._admin.address, self._inode)
 
     # Every request
 
@@ -84,11 +94,12 @@ class AdminServer:
     async def _guarded(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
         if isinstance(request.protocol, door.Connection):
             request.protocol.busy = True
+        asking = who(request)
         answer = self._refusal(request)
         if answer is None:
             try:
                 await self._read_body(request)
-                answer = await handler(request)
+                answer = await self._changes.answer(request, handler)
             except web.HTTPException as error:
                 kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
                 answer = problems.answer(error.status, _said(request, error), kept)
@@ -96,6 +107,7 @@ class AdminServer:
                 door.LOG.exception("the admin server failed on %s %s", request.method, request.path)
                 answer = problems.answer(500, "a fault of the balancer itself; its log says more")
         answer.headers.update(door.HEADERS)
+        self._changes.told(request, answer, asking, by_token=bool(self._settings.token))
         return answer
 
     async def _read_body(self, request: web.Request) -> None:
@@ -110,14 +122,19 @@ class AdminServer:
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
 
+    @property
+    def _settings(self) -> Admin:
+        return self._control.base.admin if self._control.base is not None else self._admin
+
     def _refusal(self, request: web.Request) -> web.StreamResponse | None:
-        admin = self._control.base.admin if self._control.base is not None else self._admin
+        admin = self._settings
         allowed = guard.allowed_hosts(admin, self._host_name)
         name = request.transport.get_extra_info("sockname") if request.transport is not None else None
-        local = str(name[0]) if name else ""
+        local = str(name[0]) if isinstance(name, tuple) else ""
         if not request.raw_path.startswith("/") or guard.twice(lambda name: request.headers.getall(name, ())):
             return problems.answer(400, "ask with a path, and with one Host, Origin and Authorization at most")
-        if guard.host_refused(request.headers.get("Host"), allowed, local):
+        by_file = admin.address.startswith(address.UNIX)  # no browser comes there: its rights say who may
+        if not by_file and guard.host_refused(request.headers.get("Host"), allowed, local):
             return problems.answer(403, "this Host does not lead here (add it to admin.hosts)")
         if guard.origin_refused(request.method, request.headers, allowed, local):
             return problems.answer(403, "this request was sent by a page of another site")
@@ -191,12 +208,6 @@ class AdminServer:
 
     async def openapi(self, _request: web.Request) -> web.Response:
         return _json(openapi.document(ROUTES, __version__))
-
-
-def url(host: str, port: int) -> str:
-    """Return the URL under which an address is reached from this machine: one that means all is shown as loopback."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def _said(request: web.Request, error: web.HTTPException) -> str:

@@ -41,6 +41,8 @@ SECTIONS = [  # what is wrong, what stands there, what is said
     ("an admin address without address", "admin: {address: \":9900\"}\n", "1:18: admin.address: ':9900' has no address (write 127.0.0.1:9900)"),
     ("a host name to listen on", "admin: {address: localhost:9900}\n", "1:18: admin.address: an address to listen on is a number (write 127.0.0.1:9900)"),
     ("another's host name to listen on", "admin: {address: balancer:9900}\n", "1:18: admin.address: 'balancer' is not an address of this machine (write 127.0.0.1:9900)"),
+    ("an admin socket without a full path", "admin: {address: \"unix:admin.sock\"}\n", "1:18: admin.address: 'unix:admin.sock' is not the full path of a socket (write unix:/run/balancer/admin.sock)"),
+    ("an admin socket at too long a path", f"admin: {{address: 'unix:/{'a' * 107}'}}\n", "1:18: admin.address: the path of a socket is longer than the system allows (at most 107 bytes)"),
     ("a truth value in another language", "admin: {insecure: yes}\n", "1:19: admin.insecure: 'yes' is not true or false (write true)"),
     ("a token twice", "admin: {token: a, token_file: /dev/null}\n", "1:31: admin.token_file: the token is written twice (keep token or token_file)"),
     ("a token file that is not there", "admin: {token_file: /nowhere/token}\n", "1:21: admin.token_file: /nowhere/token cannot be read: no such file or directory (mount the file, or write token)"),

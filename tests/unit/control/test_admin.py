@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from balancer.config.fault import Fault
 from balancer.control.admin import guard, openapi, page, views
 from balancer.control.admin.routes import ROUTES
-from balancer.control.admin.server import AdminServer, url
+from balancer.control.admin.server import AdminServer
 from balancer.control.admin.steering import Steering
 from balancer.control.facts import Instant, Probe
 from balancer.control.picture import GroupPicture, LastReload, Picture, TargetPicture, WorkerPicture, ZonePicture
@@ -189,9 +189,3 @@ def test_every_route_is_served_and_the_document_is_valid() -> None:
     assert [
         route.name for route in ROUTES if not any(callable(getattr(room, route.name, None)) for room in rooms)
     ] == []
-
-
-def test_an_address_of_all_is_shown_as_loopback() -> None:
-    assert url("0.0.0.0", 80) == "http://127.0.0.1:80"
-    assert url("::", 80) == "http://[::1]:80"
-    assert url("10.0.0.1", 80) == "http://10.0.0.1:80"

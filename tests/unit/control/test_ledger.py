@@ -216,3 +216,22 @@ def test_what_concerns_nobody_means_nothing() -> None:
     ledger, clock = begun(group(A))
     assert ledger.apply(Reported(("demo", "gone"), "connect"), clock.instant) == []
     assert probe(ledger, clock, "gone") == []
+
+
+def test_what_another_control_found_is_explained_until_a_probe_says_why() -> None:
+    ledger, clock = Ledger(lambda: 0.0), Clock()
+    kept = {("demo", name): Kept(State.HEALTHY, Evidence.NONE, clock.instant) for name in "ab"}
+    ledger.adopt(snapshot(group(A)), {}, clock.instant, kept)
+    record = ledger.records["demo", "a"]
+    assert (record.reason, record.detail) == ("restored", "as it was before control was restarted")
+    assert probe(ledger, clock, "a") == []
+    assert (record.reason, record.detail) == ("ok", "")
+
+
+def test_an_ejection_says_for_how_long_in_words() -> None:
+    ledger, clock = begun(group(A, B, passive=Passive(base_ejection=30.0)))
+    for name in "ab":
+        probe(ledger, clock, name)
+    [effect] = ledger.apply(Reported(("demo", "a"), "connect"), clock.instant)
+    assert isinstance(effect, Changed)
+    assert (effect.reason, effect.detail) == ("connect_failures", "ejected for 30 s")

@@ -100,3 +100,15 @@ def test_the_listener_side_and_the_target_side_are_told_apart() -> None:
         seen = scrape(made)
         assert seen.select("active_requests", listener="web") == {frozenset({("listener", "web")}): 2}
         assert seen.sum("active_requests", target_group="demo") == 1
+
+
+def test_a_gauge_that_fell_below_zero_shows_nothing_and_hides_no_other_worker() -> None:
+    with board() as made:
+        target, listener = SNAPSHOT.slots["target|demo|a"], SNAPSHOT.slots["listener|web"]
+        for cell in (target + layout.TARGET_ACTIVE, listener + layout.LISTENER_ACTIVE):
+            made.row(0)[cell] = 2**64 - 1
+        seen = scrape(made)
+        assert seen.sum("active_requests") == 0
+        made.row(1)[target + layout.TARGET_ACTIVE] = 3
+        assert scrape(made).sum("active_requests", target="a") == 2
+        assert Stats(made, SNAPSHOT.slots, 2).active("demo", "a") == 2

@@ -1,0 +1,19 @@
+"""`balancer status` as a person reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from balancer.cli.status import heading
+
+
+def group(*states: str, panic: bool = False) -> dict[str, Any]:
+    return {"name": "demo", "policy": "round_robin", "panic": panic, "targets": [{"state": one} for one in states]}
+
+
+def test_who_is_out_on_purpose_is_not_missed() -> None:
+    assert heading(group("healthy", "healthy")) == "demo: round_robin, 2 of 2 targets healthy"
+    assert heading(group("healthy", "unhealthy")) == "demo: round_robin, 1 of 2 targets healthy"
+    assert heading(group("healthy", "draining", "draining", "disabled")) == (
+        "demo: round_robin, 1 of 1 targets healthy, 2 draining, 1 disabled"
+    )
