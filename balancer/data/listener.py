@@ -28,6 +28,8 @@ from balancer.net import connect
 from balancer.routing.router import Matched, NoRule, Router, WrongMethod
 
 MAX_ROUTES = 64  # remembered per request line
+MAX_PEERS = 4096  # addresses of clients of which is remembered what follows from them
+_Peer = tuple[bool, RequestMemory, bytes, str]  # trusted; memory; its lines of a request; as in the access log
 
 
 class LiveListener:
@@ -48,6 +50,7 @@ class LiveListener:
         self._accepting: asyncio.Task[None] | None = None
         self._paused = False  # at limits.connections
         self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
+        self.peers: dict[str, _Peer] = {}
         self.spec: Listener
         self.nowhere: Route
 
@@ -58,6 +61,8 @@ class LiveListener:
         self._cell = slots.get(f"listener|{spec.name}", -1)
         self.active_cell = (self._cell if self._cell >= 0 else layout.NOWHERE) + layout.LISTENER_ACTIVE
         self.keep_alive = spec.timeouts.keep_alive or NEVER
+        self.first_byte = spec.timeouts.first_byte or NEVER
+        self.most_requests = spec.limits.keep_alive_requests or 1 << 62
         self._router = Router(spec.rules)
         self._responses = ResponseMemory(remember=self.place.remember)
         self._limits = () if spec.rate_limit is None else (Limiter(spec.name, "", spec.rate_limit),)
@@ -77,6 +82,7 @@ class LiveListener:
             trusted: RequestMemory(trusted=trusted, wanted=wanted, noted=frozenset(noted), remember=remember)
             for trusted in (False, True)
         }
+        self.peers = {}
         self.show()
         self._per_client.clear()
         if spec.limits.connections_per_client:
@@ -146,6 +152,15 @@ class LiveListener:
     def memory_for(self, trusted: bool) -> RequestMemory:
         """Return the memory of heads for that class of peers."""
         return self._memories[trusted]
+
+    def meet(self, peer: str) -> _Peer:
+        """Return what a connection needs to know of its peer, and remember it by the address."""
+        trusted = self.trusts(peer)
+        known = trusted, self._memories[trusted], self.suffix(peer), f'{self.shown}"client":"{peer}",'
+        if len(self.peers) >= MAX_PEERS:
+            self.peers.clear()
+        self.peers[peer] = known
+        return known
 
     def suffix(self, peer: str) -> bytes:
         """Return the header lines that are the same for every request of a connection."""
