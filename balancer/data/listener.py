@@ -31,6 +31,8 @@ MAX_ROUTES = 64  # remembered per request line
 MAX_ROUTE_KEY = 256  # characters of a host, with the header values that rules look at: longer ones are looked up anew
 MAX_ROUTE_MEMORY = 8 * 1024 * 1024  # bytes, about, over all request lines; then the lines are forgotten
 _ROUTE_COST = 200  # bytes of an entry beside its key
+MAX_PEERS = 4096  # addresses of clients of which is remembered what follows from them
+_Peer = tuple[bool, RequestMemory, bytes, str]  # trusted; memory; its lines of a request; as in the access log
 
 
 class LiveListener:
@@ -52,6 +54,7 @@ class LiveListener:
         self._paused = False  # at limits.connections, or short of descriptors
         self._backlog = 0  # as the kernel was told last
         self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
+        self.peers: dict[str, _Peer] = {}
         self.spec: Listener
         self.nowhere: Route
 
@@ -63,6 +66,8 @@ class LiveListener:
         self.active_cell = (self._cell if self._cell >= 0 else layout.NOWHERE) + layout.LISTENER_ACTIVE
         self.keep_alive = spec.timeouts.keep_alive or NEVER
         connect.may_leave_unacknowledged(self._sock, connect.client_patience(spec.timeouts.write_idle))
+        self.first_byte = spec.timeouts.first_byte or NEVER
+        self.most_requests = spec.limits.keep_alive_requests or 1 << 62
         self._router = Router(spec.rules)
         self._responses = ResponseMemory(remember=self.place.remember)
         self._limits = () if spec.rate_limit is None else (Limiter(spec.name, "", spec.rate_limit),)
@@ -87,6 +92,7 @@ class LiveListener:
             trusted: RequestMemory(trusted=trusted, wanted=wanted, noted=frozenset(noted), remember=remember)
             for trusted in (False, True)
         }
+        self.peers = {}
         self.show()
         self._per_client.clear()
         if spec.limits.connections_per_client:
@@ -183,6 +189,15 @@ class LiveListener:
     def memory_for(self, trusted: bool) -> RequestMemory:
         """Return the memory of heads for that class of peers."""
         return self._memories[trusted]
+
+    def meet(self, peer: str) -> _Peer:
+        """Return what a connection needs to know of its peer, and remember it by the address."""
+        trusted = self.trusts(peer)
+        known = trusted, self._memories[trusted], self.suffix(peer), f'{self.shown}"client":"{peer}",'
+        if len(self.peers) >= MAX_PEERS:
+            self.peers.clear()
+        self.peers[peer] = known
+        return known
 
     def suffix(self, peer: str) -> bytes:
         """Return the header lines that are the same for every request of a connection."""

@@ -120,13 +120,11 @@ class ClientProtocol(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=64 * 1024)
         listener = self.listener
         self.peer = peer = str((transport.get_extra_info("peername") or ("",))[0])
-        self.trusted = listener.trusts(peer)
-        self.memory = listener.memory_for(self.trusted)
-        self.suffix = listener.suffix(peer)
-        self.shown = f'{listener.shown}"client":"{peer}",'
+        known = listener.peers.get(peer) or listener.meet(peer)
+        self.trusted, self.memory, self.suffix, self.shown = known
         self.exchange = Exchange(self, listener.place)
-        self.deadline = time.monotonic() + (listener.spec.timeouts.first_byte or NEVER)
-        self._most = listener.spec.limits.keep_alive_requests or 1 << 62
+        self.deadline = time.monotonic() + listener.first_byte
+        self._most = listener.most_requests
         if not listener.joined(self):
             self._refuse(Reason.IP_CONNECTION_LIMIT, f"limits.connections_per_client from {peer}", None)
 
@@ -136,6 +134,8 @@ class ClientProtocol(asyncio.Protocol):
         if self.serving and state is not TUNNEL:
             self.serving = False
             self.exchange.client_gone()
+        if not self._serving:
+            del self.exchange  # they hold one another: freed at once, not when the cycle collector comes by
 
     def eof_received(self) -> bool:
         self._ended = True
@@ -269,6 +269,9 @@ class ClientProtocol(asyncio.Protocol):
         else:
             self.state = WAIT
             self.deadline = NEVER
+            if line.plain and block.plain and not rest:
+                self.exchange.begin_plain(line, block, time.monotonic())
+                return
             self._wait_with(rest)  # the next requests: the exchange may be over before `begin` returns
             rest = b""
         self.exchange.begin(line, block, time.monotonic())

@@ -134,11 +134,13 @@ class Exchange:
         if route is None:
             route = listener.find_route(line, block)
         group = route.group
-        if group is None or group.total_limit or not client.persistent:
+        if group is None or group.total_limit:
             self.begin(line, block, now)
             return
         if not self.fresh:
             self._reset()
+        if block.keep is False or not client.persistent:
+            self.keep = self.fresh = False
         place = self.place
         row = place.row
         self.line = line

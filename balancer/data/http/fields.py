@@ -55,11 +55,10 @@ PROTECTED = frozenset(
 
 
 # What a header line is for us, by its name: one look-up for what would be a dozen comparisons (-4 µs a block). Of a
-# PLAIN one nothing is asked; both it and MAX_FORWARDS are passed on.
-PLAIN, MAX_FORWARDS, HOST, LENGTH, CODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID, HOPS, FORWARDED_FOR, SAYS = range(
-    12
-)
-HOP, DISGUISED = 12, 13
+# PLAIN one nothing is asked; it, NAMED (plain, unless Connection says the word that is its name) and MAX_FORWARDS are
+# passed on.
+PLAIN, NAMED, MAX_FORWARDS, HOST, LENGTH, CODING, CONNECTION, UPGRADE, EXPECT, REQUEST_ID, HOPS = range(11)
+FORWARDED_FOR, SAYS, HOP, DISGUISED = range(11, 15)
 HEARD = -1  # passed on in a request, looked at in a response
 _CLIENT_SAYS = frozenset((b"forwarded", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip"))
 _OURS = frozenset((b"x-request-id", b"x-balancer-hops"))
@@ -78,8 +77,28 @@ KINDS: dict[bytes, int] = {
     b"x-forwarded-for": FORWARDED_FOR,
     b"max-forwards": MAX_FORWARDS,
     b"x-balancer-drain": HEARD,
+    b"close": NAMED,
     **dict.fromkeys(_CLIENT_SAYS, SAYS),
 }
+# The names that most heads have, so that they are found as fast.
+KINDS |= dict.fromkeys(
+    b"accept accept-encoding accept-language accept-ranges access-control-allow-origin age authorization cache-control "
+    b"content-encoding content-language content-security-policy content-type cookie date dnt etag expires if-match "
+    b"if-modified-since if-none-match if-range last-modified link location origin pragma priority range referer "
+    b"sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user server "
+    b"set-cookie strict-transport-security upgrade-insecure-requests user-agent vary via x-api-key x-cache "
+    b"x-content-type-options x-frame-options x-powered-by x-requested-with".split(),
+    PLAIN,
+)
+KEEPS = {b"keep-alive": True, b"Keep-Alive": True, b"close": False, b"Close": False}  # values of Connection
+# Names as they are mostly spelt → (in lower case, kind): a line of such a name, with a value that can be printed, needs
+# no pattern.
+_SPELT = {
+    spelt: (name, kind)
+    for name, kind in KINDS.items()
+    for spelt in (name, b"-".join(word.capitalize() for word in name.split(b"-")))
+}
+_MARKS = 1 << 14
 _FEW = 256  # hosts, and status lines, that are remembered
 
 
@@ -93,18 +112,20 @@ class Bad(Exception):
 
 
 class Lines:
-    """Header lines that were seen before: line → (name in lower case, value, kind). Bounded; a full table starts anew.
+    """Header lines that were seen twice: line → (name in lower case, value, kind). Bounded; a full table starts anew.
 
     Beside them what the value of a Host line, and a status line, came to.
     """
 
-    __slots__ = ("_limit", "hosts", "known", "statuses")
+    __slots__ = ("_limit", "_marks", "hosts", "known", "plain", "statuses")
 
     def __init__(self, limit: int = 4096) -> None:
         self.known: dict[bytes, tuple[bytes, bytes, int]] = {}
+        self.plain: set[bytes] = set()  # those of `known` that are PLAIN
         self.hosts: dict[bytes, tuple[str, str, bytes]] = {}
         self.statuses: dict[bytes, tuple[int, int, bytes]] = {}
         self._limit = limit
+        self._marks = bytearray(_MARKS)
 
     def keep_host(self, raw: bytes, host: tuple[str, str, bytes]) -> None:
         """Keep what the value of a Host line means."""
@@ -121,24 +142,34 @@ class Lines:
             self.statuses[line] = status
 
     def read(self, line: bytes) -> tuple[bytes, bytes, int]:
-        """Return (lower-case name, value, kind) of a header line; raises Bad."""
-        known = self.known.get(line)
-        if known is not None:
-            return known
-        match = _FIELD.fullmatch(line)
-        if match is None:
-            raise Bad(Reason.BAD_HEADER, _what_is_wrong(line))
-        name, value = match.groups()
-        name = name.lower()
-        kind = KINDS.get(name)
-        if kind is None:
-            kind = _kind(name)
-        field = (name, value.strip(b" \t"), kind)
+        """Return (lower-case name, value, kind) of a header line that is not known yet; raises Bad."""
+        spelt, colon, value = line.partition(b":")
+        usual = _SPELT.get(spelt)
+        if usual is None or not colon or not str(value, "latin-1").isprintable():
+            match = _FIELD.fullmatch(line)
+            if match is None:
+                raise Bad(Reason.BAD_HEADER, _what_is_wrong(line))
+            name = spelt.lower()
+            kind = KINDS.get(name)
+            field = (name, value.strip(b" \t"), _kind(name) if kind is None else kind)
+        else:
+            field = (usual[0], value.strip(b" \t"), usual[1])
         if self._limit and len(line) <= 512:
-            if len(self.known) >= self._limit:
-                self.known.clear()
-            self.known[line] = field
+            mixed = hash(line)
+            at, mark = mixed & (_MARKS - 1), (mixed >> 16) & 0xFF or 1
+            if self._marks[at] == mark:
+                self._keep(line, field)
+            else:
+                self._marks[at] = mark  # a line that never comes again pushes nothing out
         return field
+
+    def _keep(self, line: bytes, field: tuple[bytes, bytes, int]) -> None:
+        if len(self.known) >= self._limit:
+            self.known.clear()
+            self.plain.clear()
+        self.known[line] = field
+        if field[2] == PLAIN:
+            self.plain.add(line)
 
 
 def _kind(name: bytes) -> int:

@@ -104,7 +104,9 @@ class RequestMemory:
         found = self.blocks.find(data)
         if found is None:
             found = read_block(data, self._header_lines, trusted=self._trusted, wanted=self._wanted, noted=self._noted)
-            _second_opinion(data)
+            named = data.lower()
+            if b"content-length" in named or b"transfer-encoding" in named:
+                _second_opinion(data)
             self.blocks.keep(data, found)
         return found
 
@@ -132,7 +134,11 @@ class _Listening:
 
 
 def _second_opinion(block: bytes) -> None:
-    """Raise Bad if llhttp, an independent parser, refuses a block that we accepted: cheap insurance, on misses only."""
+    """Raise Bad if llhttp, an independent parser, refuses a block that we accepted: insurance where framing is read.
+
+    Only for blocks in which the words that frame a body stand anywhere (-5 µs for the others): without them there is no
+    body that two parsers could see differently, and what we pass on of the lines is less than llhttp would.
+    """
     try:
         httptools.HttpRequestParser(_Listening()).feed_data(b"GET / HTTP/1.1" + block)
     except httptools.HttpParserUpgrade:

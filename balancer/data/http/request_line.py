@@ -21,6 +21,16 @@ METHODS = frozenset(
     b"UNLINK SOURCE QUERY".split()
 )
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+# → as text, is it HEAD, idempotent, plain
+_METHODS = {
+    method: (
+        method.decode(),
+        method == b"HEAD",
+        method in IDEMPOTENT,
+        method not in (b"HEAD", b"CONNECT", b"TRACE", b"OPTIONS"),
+    )
+    for method in METHODS
+}
 
 _VERSION = re.compile(rb"[A-Za-z]+/[0-9]+(\.[0-9]+)?")
 _TARGET = re.compile(rb"(?:[\x21\x22\x24\x26-\x5b\x5d-\x7e]|%[0-9A-Fa-f]{2})+")  # no '#', no backslash, no stray '%'
@@ -31,6 +41,7 @@ class Line:
     """A request line: `out` is its new form; `routes` remembers where the router sent it, by `Block.route_key`."""
 
     __slots__ = (
+        "_shown_path",
         "authority",
         "idempotent",
         "is_head",
@@ -42,13 +53,19 @@ class Line:
         "query",
         "routes",
         "shown_method",
-        "shown_path",
         "target",
         "told",
     )
 
     def __init__(
-        self, method: bytes, target: bytes, path: str, query: bytes, minor: int, authority: bytes | None
+        self,
+        method: bytes,
+        target: bytes,
+        path: str,
+        query: bytes,
+        minor: int,
+        authority: bytes | None,
+        out: bytes | None = None,
     ) -> None:
         self.method = method
         self.target = target  # as forwarded
@@ -56,17 +73,20 @@ class Line:
         self.query = query.decode("latin-1") if query else ""
         self.minor = minor
         self.authority = authority  # of an absolute-form target
-        self.out = b"%b %b HTTP/1.1\r\n" % (method, target)
-        self.is_head = method == b"HEAD"
-        self.idempotent = method in IDEMPOTENT
-        # True: nothing of this line needs a look beyond the route.
-        self.plain = minor == 1 and authority is None and method not in (b"HEAD", b"CONNECT", b"TRACE", b"OPTIONS")
+        self.out = b"%b %b HTTP/1.1\r\n" % (method, target) if out is None else out
+        # plain: nothing of this line needs a look beyond the route.
+        self.shown_method, self.is_head, self.idempotent, plain = _METHODS[method]
+        self.plain = plain and minor == 1 and authority is None
         self.routes: dict[object, Any] = {}
-        self.shown_method = method.decode()
-        # As they stand in the access log: made once, as JSON.
-        without_query = target.partition(b"?")[0]
-        self.shown_path = path_text(without_query.decode("latin-1"))
-        self.told = method + b" " + without_query  # as it stands in a record
+        self.told = method + b" " + target.partition(b"?")[0]  # as it stands in a record
+        self._shown_path = ""
+
+    @property
+    def shown_path(self) -> str:
+        """The path as it stands in the access log, as JSON: made once, when first asked for."""
+        if not self._shown_path:
+            self._shown_path = path_text(self.target.partition(b"?")[0].decode("latin-1"))
+        return self._shown_path
 
 
 # The lines that nearly all requests have, in one step (-3 µs): what fits means what the long way would have found (its
@@ -83,7 +103,7 @@ def read_line(line: bytes) -> Line:
     common = _COMMON_LINE.fullmatch(line)
     if common is not None and len(line) < MAX_TARGET:
         method, path, query = common.groups(b"")
-        return Line(method, path + query, path.decode("ascii"), query[1:], 1, None)
+        return Line(method, path + query, path.decode("ascii"), query[1:], 1, None, line + b"\r\n")
     return read_any_line(line)
 
 
