@@ -14,8 +14,8 @@ from balancer import __version__
 from balancer.control import metrics
 from balancer.control.admin import door, guard, openapi, page, problems, views
 from balancer.control.admin.routes import HTML, JSON, ROUTES
-from balancer.control.explain import explained
 from balancer.control.admin.steering import Steering
+from balancer.control.explain import explained
 from balancer.control.look import picture
 from balancer.control.loop import Control
 from balancer.control.picture import Picture

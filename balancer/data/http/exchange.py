@@ -71,6 +71,7 @@ class Exchange:
         "keep",
         "line",
         "open_slot",
+        "passed",
         "past",
         "place",
         "plain",
@@ -112,6 +113,7 @@ class Exchange:
         self.reason: Reason | None = None
         self.retrying: LiveGroup | None = None  # whose budget it uses
         self.sent_at = 0.0
+        self.passed: tuple[int, ...] = ()  # targets at max_connections that were passed over
         self.open_slot = 0  # where it stands in the table of open requests
 
     @property
@@ -160,6 +162,8 @@ class Exchange:
             if target is None:
                 self._no_target()
                 return
+            if group.passed:
+                self.passed, self.fresh = group.passed, False
         idle = target.idle
         if not idle or idle[-1].deadline <= now or not line.idempotent:
             self.place_at(target)
@@ -187,6 +191,7 @@ class Exchange:
         self.free = 0  # tries outside max_retries: work that was moved, not multiplied
         self.raced = False
         self.past: list[Try] | None = None  # tries that are over
+        self.passed = ()
         self.queued = self.queued_at = 0.0  # seconds in a queue; since when, while it waits there
         self.written = self.reused = True
         self._replay: list[bytes] | None = None
@@ -229,6 +234,7 @@ class Exchange:
             self.deadline = now + group.total_limit
             place.deadlines.watched.add(self)
         target = group.pick()
+        self.passed = group.passed
         if target is None:
             self._no_target()
         else:
