@@ -236,6 +236,7 @@ class LiveGroup:
                 target = self.targets[slot]
                 if target.active + target.others < target.limit:
                     return target
+                self.passed = (target.place_on_board,)
         return self._pick_carefully(tried)
 
     def _pick_carefully(self, tried: Collection[int]) -> LiveTarget | None:

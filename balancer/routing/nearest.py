@@ -126,11 +126,12 @@ def _path_rank(
         order = -len(pattern.text)
     elif pattern.kind is PathKind.REGEX:  # in the order of the file: where the first rule of this host has it
         written = "~" + pattern.text
-        order = next(
+        uses = (
             index * _MANY + other.match.paths.index(written)
             for index, other in enumerate(rules)
             if other.priority == rule.priority
             and host in [host_pattern(name) for name in other.match.hosts or ("*",)]
             and written in other.match.paths
         )
+        order = next(uses, 0)  # none: its host does not fit
     return _PATHS.index(pattern.kind), order

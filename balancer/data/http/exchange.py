@@ -158,12 +158,13 @@ class Exchange:
         slot = policy.pick(()) if policy is not None else None
         target = group.targets[slot] if slot is not None else None
         if target is None or target.active + target.others >= target.limit:
-            target = group.pick()
+            full, target = target, group.pick()
+            if full is not None or group.passed:
+                self.fresh = False
+                self.passed = group.passed if full is None else (full.place_on_board, *group.passed)
             if target is None:
                 self._no_target()
                 return
-            if group.passed:
-                self.passed, self.fresh = group.passed, False
         idle = target.idle
         if not idle or idle[-1].deadline <= now or not line.idempotent:
             self.place_at(target)
