@@ -5,7 +5,7 @@
     48   target, scene                  56  status, upstream status, reason, retries, flags
     64   listener, group, rule, configuration version, revision  (`CONTEXT`)
     84   plain:     id line, host, method and path, each cut to its field
-         detailed:  lengths (`LENGTHS`), tries (`TRY`), then id, method, host, path, detail
+         detailed:  lengths (`LENGTHS`), tries (`TRY`), full targets, then id, method, host, path, detail
     -8   the number again, written last
 
 Rules
@@ -27,12 +27,14 @@ NONE = 0xFFFF_FFFF  # no place on the board
 # Flags. UPSTREAM: the status is the target's; AT_ONCE: the first byte was the last, and no other status came before.
 REUSED, UPSTREAM, DETAILED, CUT, OPEN, AT_ONCE = 1, 2, 4, 8, 16, 32
 MOST_TRIES = 4
+MOST_PASSED = 4
 
 _HEAD = struct.Struct("@QdQQffffIIHHBBBx20s")
 CONTEXT = struct.Struct("@IIiII")
-LENGTHS = struct.Struct("@BBBBHH")
+LENGTHS = struct.Struct("@BBBBHHB")
 TRY = struct.Struct("@IfffBBxx")
 _MARK = struct.Struct("@Q")
+_PASSED = struct.Struct("@I")
 ID, HOST, TOLD = 40, 44, 80  # bytes of the texts of a plain record
 # A plain record in one call: no reason, no retries, no queue; of AT_ONCE neither first byte nor upstream status. hot.
 PLAIN = struct.Struct(f"@QdQQfff4xIIHHxxBx20s{ID}s{HOST}s{TOLD}sQ")
@@ -58,7 +60,8 @@ class Try:
 class Record:
     """One request. Times in seconds, `started` since 1970; `first_byte` below 0: none came. `rule` -1: none matched.
 
-    `cut`: host or path were longer than what was kept. `open`: it was under way when this was written.
+    `cut`: host or path were longer than what was kept. `open`: it was under way when this was written. `passed`:
+    targets whose turn it was, but that were at max_connections.
     """
 
     number: int
@@ -89,6 +92,7 @@ class Record:
     version: int = 0
     revision: int = 0
     tries: tuple[Try, ...] = ()
+    passed: tuple[int, ...] = ()
     detail: str = ""
 
 
@@ -116,6 +120,7 @@ def pack(
     retries: int = 0,
     flags: int = 0,
     tries: Sequence[Try] = (),
+    passed: Sequence[int] = (),
     detail: bytes = b"",
 ) -> bytes:
     """Return a detailed record for a slot of `size` bytes. What is too much is cut: detail, path, host, tries."""
@@ -124,6 +129,8 @@ def pack(
     room -= len(request_id) + len(method)
     kept = tries[: min(MOST_TRIES, max(1, (room - 24) // TRY.size))]
     room -= len(kept) * TRY.size
+    full = passed[: min(MOST_PASSED, max(0, (room - 24) // _PASSED.size))]
+    room -= len(full) * _PASSED.size
     shown_host = host[: min(255, room // 2)]
     room -= len(shown_host)
     shown_path = path[:room]
@@ -148,8 +155,11 @@ def pack(
         flags,
         context,
     )
-    lengths = LENGTHS.pack(len(request_id), len(method), len(shown_host), len(kept), len(shown_path), len(detail))
+    lengths = LENGTHS.pack(
+        len(request_id), len(method), len(shown_host), len(kept), len(shown_path), len(detail), len(full)
+    )
     packed = b"".join(TRY.pack(one.target, one.start, one.connect, one.seconds, one.reason, one.reused) for one in kept)
+    packed += b"".join(map(_PASSED.pack, full))
     text = request_id + method + shown_host + shown_path + detail
     return (head + lengths + packed + text).ljust(size - _MARK.size, b"\0") + _MARK.pack(number)
 
@@ -183,6 +193,7 @@ def again(record: Record, number: int, size: int, *, reason: int, now: float) ->
         retries=record.retries,
         flags=(REUSED * record.reused) | (UPSTREAM * record.from_upstream) | (CUT * record.cut),
         tries=past,
+        passed=record.passed,
         detail=record.detail.encode(),
     )
 
@@ -197,12 +208,13 @@ def unpack(slot: bytes) -> Record | None:
     target, scene, status, upstream_status, reason, retries, flags, context = fields[8:]
     listener, group, rule, version, revision = CONTEXT.unpack(context)
     tries: tuple[Try, ...] = ()
+    passed: tuple[int, ...] = ()
     detail = b""
     if flags & DETAILED:
         found = _texts(slot)
         if found is None:
             return None
-        request_id, method, host, path, detail, tries = found
+        request_id, method, host, path, detail, tries, passed = found
         cut = bool(flags & CUT)
     else:
         at = _TAIL
@@ -242,27 +254,34 @@ def unpack(slot: bytes) -> Record | None:
         version=version,
         revision=revision,
         tries=tries,
+        passed=passed,
         detail=detail.decode("utf-8", "replace"),
     )
 
 
-def _texts(slot: bytes) -> tuple[bytes, bytes, bytes, bytes, bytes, tuple[Try, ...]] | None:
-    """Return id, method, host, path, detail and tries of a detailed record; None where the lengths cannot be."""
-    *lengths, count, path, detail = LENGTHS.unpack_from(slot, _TAIL)
+def _texts(
+    slot: bytes,
+) -> tuple[bytes, bytes, bytes, bytes, bytes, tuple[Try, ...], tuple[int, ...]] | None:
+    """Return id, method, host, path, detail, tries and full targets of a detailed record; None if it cannot be one."""
+    *lengths, count, path, detail, full = LENGTHS.unpack_from(slot, _TAIL)
     at = _TAIL + LENGTHS.size
     sizes = (*lengths, path, detail)
-    if at + count * TRY.size + sum(sizes) > len(slot) - _MARK.size:
+    if at + count * TRY.size + full * _PASSED.size + sum(sizes) > len(slot) - _MARK.size:
         return None
     tries = []
     for _ in range(count):
         target, start, connect, seconds, reason, reused = TRY.unpack_from(slot, at)
         tries.append(Try(target, reason, start, connect, seconds, bool(reused)))
         at += TRY.size
+    passed = []
+    for _ in range(full):
+        passed.append(_PASSED.unpack_from(slot, at)[0])
+        at += _PASSED.size
     texts = []
     for size in sizes:
         texts.append(slot[at : at + size])
         at += size
-    return texts[0], texts[1], texts[2], texts[3], texts[4], tuple(tries)
+    return texts[0], texts[1], texts[2], texts[3], texts[4], tuple(tries), tuple(passed)
 
 
 assert PLAIN.size == WHOLE.size == layout.RECENT.slot and _TAIL == 84

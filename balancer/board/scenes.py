@@ -17,7 +17,7 @@ _HEAD = struct.Struct("=QddIHB")  # number, wall, monotonic, group, targets ther
 _TIER = struct.Struct("=BB")
 _TARGET = struct.Struct("=QIIBBBB")
 _MARK = struct.Struct("=Q")
-_ROTATION, _NO_ADDRESS, _OWN = 1, 2, 4
+_ROTATION, _NO_ADDRESS, _OWN, _DRILLED = 1, 2, 4, 8
 MOST_TARGETS = (layout.SCENES.slot - _HEAD.size - layout.MAX_TIERS * _TIER.size - _MARK.size) // _TARGET.size
 
 
@@ -25,7 +25,8 @@ MOST_TARGETS = (layout.SCENES.slot - _HEAD.size - layout.MAX_TIERS * _TIER.size 
 class Seen:
     """One target in a scene. `target`: its place on the board; `weight` in hundredths; `tier` -1: in none.
 
-    `own`: ejected by this worker for itself. `since`: monotonic ms of its state.
+    `own`: ejected by this worker for itself; `drilled`: its zone is failed on purpose. `since`: monotonic ms of its
+    state.
     """
 
     target: int
@@ -37,6 +38,7 @@ class Seen:
     in_rotation: bool
     no_address: bool = False
     own: bool = False
+    drilled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ def body(group: int, shares: Sequence[int], panic: Sequence[bool], targets: Sequ
             one.tier & 0xFF,
             one.state,
             one.evidence,
-            one.in_rotation * _ROTATION | one.no_address * _NO_ADDRESS | one.own * _OWN,
+            one.in_rotation * _ROTATION | one.no_address * _NO_ADDRESS | one.own * _OWN | one.drilled * _DRILLED,
         )
         for one in targets[:MOST_TARGETS]
     )
@@ -105,6 +107,7 @@ def unpack(slot: bytes) -> Scene | None:
                 bool(flags & _ROTATION),
                 bool(flags & _NO_ADDRESS),
                 bool(flags & _OWN),
+                bool(flags & _DRILLED),
             )
         )
         offset += _TARGET.size

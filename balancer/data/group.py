@@ -47,6 +47,7 @@ class LiveGroup:
         "budget",
         "head_limit",
         "members",
+        "passed",
         "place",
         "policies",
         "retrying",
@@ -82,6 +83,7 @@ class LiveGroup:
         self._slot = slots.get(f"group|{spec.name}", -1)
         self.scene = 0  # the number of what `balancer explain` shows of the rotation
         self._scene = b""
+        self.passed: tuple[int, ...] = ()  # targets at max_connections that the last pick had to pass over
         self._reasons = slots.get(f"reasons|{spec.name}", -1)
         self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
         self.retrying = 0
@@ -218,6 +220,7 @@ class LiveGroup:
                     in_rotation=tier >= 0 and one.slot in self.members[tier],
                     no_address=not self.spec.targets[one.slot].ip,
                     own=bool(target.ejected_until),
+                    drilled=one.drilled,
                 )
             )
         content = scenes.body(self._slot & NONE, self.shares, panic, seen)
@@ -229,12 +232,14 @@ class LiveGroup:
 
     def pick(self, tried: Collection[int] = ()) -> LiveTarget | None:
         """Return the target whose turn it is, None if every one is tried, full or out of rotation."""
+        self.passed = ()
         if not tried and self.single is not None:
             slot = self.single.pick(())
             if slot is not None:
                 target = self.targets[slot]
                 if target.active + target.others < target.limit:
                     return target
+                self.passed = (target.place_on_board,)
         return self._pick_carefully(tried)
 
     def _pick_carefully(self, tried: Collection[int]) -> LiveTarget | None:
@@ -246,6 +251,7 @@ class LiveGroup:
                     if target.active + target.others < target.limit:
                         return target
                     excluded.add(slot)
+                    self.passed = (*self.passed, target.place_on_board)
                     slot = self.policies[index].pick(excluded)
         return None
 

@@ -94,7 +94,8 @@ class Recent:
         if exchange.open_slot:
             self._shut(exchange)
         failed = exchange.reason is not None or exchange.status >= 500
-        if failed or exchange.past is not None or exchange.queued or exchange.block.request_id:
+        told = exchange.past is not None or exchange.queued or exchange.passed  # beyond what a plain record holds
+        if failed or told or exchange.block.request_id:
             self._put(self._detailed(exchange, duration), failed)
             return
         self._number = number = self._number + 1
@@ -187,6 +188,7 @@ class Recent:
             retries=exchange.retries,
             flags=_flags(exchange) | flags,
             tries=tries,
+            passed=exchange.passed,
             detail=exchange.detail.encode("utf-8", "replace"),
         )
 

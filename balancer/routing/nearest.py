@@ -17,6 +17,7 @@ from balancer.routing.patterns import ANY_PATH, PathKind, PathPattern, Predicate
 from balancer.routing.router import alternatives, host_fits, path_fits
 
 _PATHS = (PathKind.EXACT, PathKind.REGEX, PathKind.PREFIX, PathKind.ANY)
+_MANY = 1_000_000  # more paths than a rule has
 _FITTED = {"host": 0, "path": 1, "method": 2, "predicate": 3}
 
 
@@ -66,13 +67,10 @@ def verdicts(
 def nearest(found: Sequence[Verdict]) -> Verdict | None:
     """Return the rule that came nearest of those that did not fit; None if every rule did.
 
-    Of equally near ones the one that the router prefers, or, where no rule matched, the first in the file: the one that
-    the log names.
+    Of equally near ones it is the first in the file: the one that the router names too.
     """
     missed = [one for one in found if one.misfit in _FITTED]
-    if not any(one.misfit == "matched" for one in found):
-        missed.sort(key=lambda one: one.index)
-    return max(missed, key=lambda one: _FITTED[one.misfit], default=None)  # the first of the nearest
+    return max(missed, key=lambda one: (_FITTED[one.misfit], -one.index), default=None)
 
 
 def _misfit(rule: Rule, method: str, host: str | None, path: str | None) -> tuple[str, str]:
@@ -127,11 +125,13 @@ def _path_rank(
     if pattern.kind is PathKind.PREFIX:
         order = -len(pattern.text)
     elif pattern.kind is PathKind.REGEX:  # in the order of the file: where the first rule of this host has it
-        order = next(
-            index
+        written = "~" + pattern.text
+        uses = (
+            index * _MANY + other.match.paths.index(written)
             for index, other in enumerate(rules)
             if other.priority == rule.priority
-            and host in [host_pattern(written) for written in other.match.hosts or ("*",)]
-            and "~" + pattern.text in other.match.paths
+            and host in [host_pattern(name) for name in other.match.hosts or ("*",)]
+            and written in other.match.paths
         )
+        order = next(uses, 0)  # none: its host does not fit
     return _PATHS.index(pattern.kind), order

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from balancer.model.snapshot import FixedResponse, Match, Rule
 from balancer.routing.backtracking import regex_fault
+from balancer.routing.nearest import verdicts
 from balancer.routing.paths import host_key, normalise
 from balancer.routing.redirect import location
 from balancer.routing.router import Matched, NoRule, Router, WrongMethod
@@ -117,6 +118,35 @@ def test_the_router_finds_what_a_plain_reading_of_the_rules_finds(
         assert isinstance(verdict, NoRule)
         assert expected == ""
         assert verdict.nearest
+
+
+@given(
+    RULES,
+    st.sampled_from(["GET", "HEAD", "POST", "PUT"]),
+    st.sampled_from(["a.x", "b.a.x", "c.b.a.x", "x", "y", "ax", None]),
+    st.sampled_from(["/", "/p", "/p/", "/p/q", "/p/q/r", "/pq", "/q", "/P"]),
+    st.sampled_from(["", "v=1", "v=2", "v=3", "w=1"]),
+    st.sampled_from([{}, {"k": "1"}, {"k": "2"}]),
+)
+def test_what_is_said_afterwards_of_each_rule_is_true(
+    rules: list[Rule], method: str, host: str | None, path: str, query: str, headers: dict[str, str]
+) -> None:
+    found = Router(rules).match(method, host, path, query, headers)
+    chosen = found.index if isinstance(found, Matched) else -1
+    for verdict in verdicts(rules, chosen, method, host, path):
+        match = rules[verdict.index].match
+        hosts = any(host_rank(written, host) is not None for written in match.hosts or ("*",))
+        paths = any(path_rank(written, path, 0) is not None for written in match.paths or ("",))
+        method_fits, others = predicates_fit(match, method, query, headers)
+        told = {
+            "host": not hosts,
+            "path": hosts and not paths,
+            "method": hosts and paths and not method_fits,
+            "predicate": hosts and paths and method_fits and not others,
+            "later": hosts and paths and method_fits,
+            "matched": verdict.index == chosen and hosts and paths and method_fits and others,
+        }
+        assert told[verdict.misfit], verdict
 
 
 PIECES = st.lists(

@@ -165,7 +165,6 @@ def _targets(
 
 
 def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: str) -> str:
-    reason = words.reason_of(record.reason)
     tried = [number for number, one in enumerate(record.tries, 1) if one.target == seen.target]
     if tried:
         last = words.reason_of(record.tries[tried[-1] - 1].reason)
@@ -174,7 +173,8 @@ def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: st
     if seen.target == record.target:
         return "taken: " + words.pick(policy)
     share = scene.shares[seen.tier] if 0 <= seen.tier < len(scene.shares) else 0
-    return words.standing(seen, share, policy, reason, known)
+    full = seen.target in record.passed or words.reason_of(record.reason) in words.FULL
+    return words.standing(seen, share, policy, full, known)
 
 
 def _tries(record: Record, names: Names) -> list[Json]:

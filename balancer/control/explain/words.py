@@ -48,13 +48,18 @@ def action(rule: Rule) -> str:
             return f"answer {status}"
 
 
-def standing(seen: Seen, share: int, policy: PolicyName, reason: Reason | None, known: str) -> str:
-    """Return why a target that was not tried was not. `share`: its tier's, in percent; `known`: why it is as it is."""
+def standing(seen: Seen, share: int, policy: PolicyName, full: bool, known: str) -> str:
+    """Return why a target that was not tried was not.
+
+    `share`: its tier's, in percent; `full`: it was at max_connections; `known`: why it is in its state.
+    """
     state = STATES[seen.state]
     if seen.in_rotation:
-        return _passed_over(state, share, policy, reason)
+        return _passed_over(state, share, policy, full)
     if seen.no_address:
         return "out: its name did not resolve"
+    if seen.drilled:
+        return "out: its zone is failed on purpose (a drill)"
     if state is State.EJECTED:
         why = "seen by this worker" if seen.own else known
         return f"out: ejected for its failures{f' ({why})' if why else ''}"
@@ -70,11 +75,11 @@ def standing(seen: Seen, share: int, policy: PolicyName, reason: Reason | None, 
     return f"out: {state.value}"
 
 
-def _passed_over(state: State, share: int, policy: PolicyName, reason: Reason | None) -> str:
+def _passed_over(state: State, share: int, policy: PolicyName, full: bool) -> str:
     """Return why a target that was in rotation was not taken."""
     if not share:
         return "ready, but its zone had no share of the traffic"
-    if reason in FULL:
+    if full:
         return "in rotation, but at max_connections"
     if state not in (State.HEALTHY, State.UNKNOWN):
         return f"in rotation though {state.value} (panic: too few are well); it was not picked"

@@ -72,6 +72,7 @@ class Exchange:
         "keep",
         "line",
         "open_slot",
+        "passed",
         "past",
         "place",
         "plain",
@@ -114,6 +115,7 @@ class Exchange:
         self.reason: Reason | None = None
         self.retrying: LiveGroup | None = None  # whose budget it uses
         self.sent_at = 0.0
+        self.passed: tuple[int, ...] = ()  # targets at max_connections that were passed over
         self.open_slot = 0  # where it stands in the table of open requests
 
     @property
@@ -160,7 +162,10 @@ class Exchange:
         slot = policy.pick(()) if policy is not None else None
         target = group.targets[slot] if slot is not None else None
         if target is None or target.active + target.others >= target.limit:
-            target = group.pick()
+            full, target = target, group.pick()
+            if full is not None or group.passed:
+                self.fresh = False
+                self.passed = group.passed if full is None else (full.place_on_board, *group.passed)
             if target is None:
                 self._no_target()
                 return
@@ -191,6 +196,7 @@ class Exchange:
         self.free = 0  # tries outside max_retries: work that was moved, not multiplied
         self.raced = False
         self.past: list[Try] | None = None  # tries that are over
+        self.passed = ()
         self.queued = self.queued_at = 0.0  # seconds in a queue; since when, while it waits there
         self.written = self.reused = True
         self._replay: list[bytes] | None = None
@@ -238,6 +244,7 @@ class Exchange:
             self.deadline = now + group.total_limit
             place.deadlines.watched.add(self)
         target = group.pick()
+        self.passed = group.passed
         if target is None:
             self._no_target()
         else:
