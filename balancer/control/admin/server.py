@@ -13,6 +13,7 @@ from aiohttp import web
 from balancer import __version__
 from balancer.control import metrics
 from balancer.control.admin import door, guard, openapi, page, problems, views
+from balancer.control.admin.drills import Drills
 from balancer.control.admin.routes import HTML, JSON, ROUTES
 from balancer.control.admin.steering import Steering
 from balancer.control.explain import explained
@@ -41,6 +42,7 @@ class AdminServer:
         self._reload = reload
         self._readiness = readiness
         self._steering = Steering(control, self._look)
+        self._drills = Drills(control.driller)
         self._runner: web.AppRunner | None = None
         self._door: door.Door | None = None
         self._server: asyncio.Server | None = None
@@ -52,7 +54,7 @@ class AdminServer:
         self._admin = admin
         app = web.Application(middlewares=[self._guarded], client_max_size=MOST)
         for route in ROUTES:
-            rooms = (self, self._steering)
+            rooms = (self, self._steering, self._drills)
             answer = next(getattr(room, route.name) for room in rooms if hasattr(room, route.name))
             app.router.add_route(route.method, route.path, answer)
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.5)
