@@ -7,14 +7,15 @@ are in cells. Its size is fixed and sparse: what is never touched costs nothing.
     64       GROUPS    one block of 32 a target group:  panic bits, number of tiers, share of each tier in percent
              STATES    one block of 8 a target:         state code, evidence code, since (monotonic ms), weight ‰,
                                                         orders and the weight that they give
+             DRILLS    the reports of the last 20 drills, packed text
              ROWS      one row a worker place:          64 cells about the worker, then CELLS counters and gauges
              TABLES    one row a worker place:          numbers by key, for keys that clients bring (`keyed.py`)
              RINGS     one area a worker place:         its last requests, its last failed ones, those that are open,
                                                         and the scenes they were placed in (offsets in bytes)
 
 Rules
-1. HEAD, GROUPS and STATES are written by control alone; generation is odd while it writes (a sequence lock): a reader
-   that meets an odd one, or another one after reading, reads again.
+1. HEAD, GROUPS, STATES and DRILLS are written by control alone; generation is odd while it writes GROUPS and STATES (a
+   sequence lock): a reader that meets an odd one, or another one after reading, reads again.
 2. A row is written by the worker of its place alone (the last one by control). Readers add rows up. Counters survive
    their worker; gauges (`GAUGES` of each block) are zeroed by its successor before it does anything else.
    What is in a TABLES row belongs to its worker in the same way.
@@ -72,6 +73,13 @@ STATE_BLOCK = 8
 ORDER_DRAIN, ORDER_SERVE, ORDER_ASKED, ORDER_AWAY, ORDER_LEAVING, ORDER_DRILLED = (1 << bit for bit in range(6))
 STATES_AT = GROUPS_AT + MAX_GROUPS * GROUP_BLOCK
 
+# DRILLS: one room a report
+DRILLS = 20
+DRILL_LENGTH, DRILL_NUMBER, DRILL_TEXT = range(3)  # bytes of the text, or 0; how many there were before it; the text
+DRILL_ROOM = 2048
+DRILL_BYTES = (DRILL_ROOM - DRILL_TEXT) * 8
+DRILLS_AT = STATES_AT + MAX_TARGETS * STATE_BLOCK
+
 # ROWS
 MAX_WORKERS = 64
 ROW_HEAD = 64
@@ -89,7 +97,7 @@ ROW_HEAD = 64
 ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS)
 CELLS = 1 << 17
 ROW = ROW_HEAD + CELLS
-ROWS_AT = STATES_AT + MAX_TARGETS * STATE_BLOCK
+ROWS_AT = DRILLS_AT + DRILLS * DRILL_ROOM
 
 # TABLES: in each row one table a kind, each of SETS sets of WAYS keys; a set is its tags (0: free), then its values
 RATES, CLIENTS = range(2)  # when a bucket is full again (monotonic ns); connections of a client (gauge)

@@ -26,6 +26,7 @@ COMMANDS = {
     "undrain": "Let a target serve again.",
     "weight": "Give a target another weight than the configuration does.",
     "explain": "Tell why one request went where it went.",
+    "drill": "Fail a zone on purpose for a set time, and report what came of it.",
     "health": "Tell by the exit code whether the balancer is well.",
     "schema": "Print the JSON Schema of the configuration.",
     "demo": "Run everything on this machine, with targets to play with.",

@@ -73,6 +73,9 @@ def summary(document: dict[str, Any], now: datetime) -> list[str]:
         f"balancer {document['version']}, {told}",
         f"configuration version {config['version']}, loaded {ago(config['loaded_at'], now)}",
     ]
+    drill = document.get("drill")
+    if drill is not None:
+        lines.append(f"DRILL {drill['id']}, {drill['stage']}: {drill['summary']} (balancer drill --stop ends it)")
     last = config["last_reload"]
     if not last["success"]:
         lines.append(f"the last reload, {ago(last['at'], now)}, was rejected; the configuration above still runs:")
@@ -111,12 +114,17 @@ def targets(group: dict[str, Any], now: datetime) -> list[Row]:
             one["zone"],
             one["state"],
             ago(one["since"], now),
-            f"{one['reason']} ({one['detail']})" if one.get("detail") else one["reason"],
+            _reason(one),
             str(one["active_requests"]),
             _weight(one),
         )
         for one in group["targets"]
     ]
+
+
+def _reason(target: dict[str, Any]) -> str:
+    told = f"{target['reason']} ({target['detail']})" if target.get("detail") else target["reason"]
+    return f"{told}, DRILLED" if target.get("drilled") else str(told)
 
 
 def _weight(target: dict[str, Any]) -> str:

@@ -338,7 +338,11 @@ class Ledger:
 
     def drilled(self, record: Record) -> bool:
         """Return whether a target's zone is failed on purpose."""
-        return bool(self._drilled) and (record.group.name, record.target.zone) in self._drilled
+        return bool(self._drilled) and self.drills(record.group.name, record.target.zone)
+
+    def drills(self, group: str, zone: str) -> bool:
+        """Return whether a zone of a group is failed on purpose."""
+        return (group, zone) in self._drilled
 
     def standings(self, group: str) -> list[Standing]:
         """Return the standing of each target of a group, in order, those that are missing behind them."""

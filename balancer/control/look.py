@@ -32,6 +32,7 @@ def picture(control: Control, reload: Reload) -> Picture:
         groups=tuple(_group(control, group) for group in running.target_groups),
         workers=tuple(_worker(control, place) for place in range(running.workers)),
         zones=control.zones,
+        drill=control.driller.running(),
     )
 
 

@@ -20,6 +20,7 @@ from balancer.board.board import Board
 from balancer.control import log
 from balancer.control.discovery.dns import Ask, Dns, ask
 from balancer.control.discovery.merge import host_of, hosts, source
+from balancer.control.drill.driller import Driller
 from balancer.control.explain.versions import Versions
 from balancer.control.facts import (
     Asked,
@@ -81,6 +82,7 @@ class Control:
         self.published = Published(
             self.publisher, self.places, dict(start.listeners), self.dns.addresses, self._committing
         )
+        self.driller = Driller(self)
         self._unwell: set[str] | None = None  # names with a target that is not healthy; None: count anew
         self._written = 0.0
         self._writing: asyncio.TimerHandle | None = None
@@ -205,6 +207,7 @@ class Control:
         self.published.adopt(running, base, ends)
         self.want_names(base)
         self._take_over(running, ends, kept)
+        self.driller.resume()
 
     def want_names(self, base: Snapshot | None) -> None:
         """Resolve the names of a configuration from now on, and those that run."""
@@ -266,5 +269,6 @@ class Control:
             self.dns.run(),
             self.prober.run(),
             self.published.keep_up(lambda: not self.stopping),
+            self.driller.run(),
             self.tick(),
         ]

@@ -127,7 +127,12 @@ class _Families(Collector):
         for name, count in self._stats.failovers():
             if name in self._groups or count:
                 failovers.add_metric((name,), count)
-        yield from (states, ratios, shares, panic, failovers)
+        drills = _gauge("drill_active", "1 while a zone is failed on purpose.", "zone")
+        drill = self._picture.drill
+        failed = drill["zone"] if drill is not None and drill["stage"] == "running" else None
+        for name in sorted(set(self._targets.values())):
+            drills.add_metric((name,), float(name == failed))
+        yield from (states, ratios, shares, panic, failovers, drills)
 
     def _failures(self) -> Iterator[Metric]:
         labels = ("target_group", "reason")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from balancer.config.fault import Fault
 from balancer.control import orders
@@ -87,7 +88,10 @@ class LastReload:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What runs. `listeners`: name → address as bound; `zones`: the zone of every target there ever was."""
+    """What runs. `listeners`: name → address as bound; `zones`: the zone of every target there ever was.
+
+    `drill`: the drill that is not over yet, as the admin API shows it.
+    """
 
     now: Instant
     version: str
@@ -101,3 +105,4 @@ class Picture:
     groups: tuple[GroupPicture, ...] = ()
     workers: tuple[WorkerPicture, ...] = ()
     zones: dict[Key, str] = field(default_factory=dict)
+    drill: dict[str, Any] | None = None

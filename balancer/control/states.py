@@ -135,7 +135,11 @@ class States:
             present.add(key)
             if zone.healthy == 0 and zone.total > 0 and zone.zone not in unknown and key not in self._lost:
                 self._lost.add(key)
-                log.warn("zone was lost", group=name, zone=zone.zone, healthy=f"0/{zone.total}", share="0%")
+                drilled = "yes" if ledger.drills(name, zone.zone) else None
+                said = log.info if drilled else log.warn
+                said(
+                    "zone was lost", group=name, zone=zone.zone, healthy=f"0/{zone.total}", share="0%", drilled=drilled
+                )
             elif zone.healthy > 0 and key in self._lost:
                 self._lost.discard(key)
                 share = f"{round(shares.by_zone.get(zone.zone, 0))}%"

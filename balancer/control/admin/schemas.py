@@ -22,6 +22,7 @@ def _ref(name: str) -> Schema:
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
+_SOON: Schema = {"type": ["number", "null"], "minimum": 0}
 _TRUTH: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the group's traffic"}
@@ -82,6 +83,7 @@ SCHEMAS: dict[str, Schema] = {
         workers=_list("Worker"),
         listeners={"type": "array", "items": _object(name=_TEXT, protocol=_TEXT, address=_TEXT)},
         target_groups=_list("TargetGroup"),
+        drill={"oneOf": [{"type": "null"}, _ref("Drill")], "description": "the drill that is not over yet"},
     ),
     "LastReload": _object(success=_TRUTH, at=_TIME, faults=_list("Fault")),
     "Fault": _object(file=_TEXT, line=_COUNT, column=_COUNT, path=_TEXT, message=_TEXT),
@@ -106,6 +108,60 @@ SCHEMAS: dict[str, Schema] = {
     "Order": {
         **_object(drain=_MAYBE, drain_since=_TIME, weight=_WEIGHT, weight_since=_TIME, asked_by_target=_TRUTH),
         "description": "what the operator, or the target itself, wants beside the configuration",
+    },
+    "Drills": _object(drills=_list("Drill")),
+    "Drill": _object(
+        id=_TEXT,
+        zone=_TEXT,
+        groups={"type": "array", "items": _TEXT},
+        stage={"enum": ["before", "running", "returning", "done"]},
+        asked_at=_TIME,
+        began_at=_TIME,
+        ended_at=_TIME,
+        done_at=_TIME,
+        for_s=_NUMBER,
+        max_failures_percent=_NUMBER,
+        end={"enum": ["time_over", "stopped", "guard_rail", "control_lost", None]},
+        detail=_TEXT,
+        left_s={**_SOON, "description": "from its begin to the last request that the zone was given"},
+        empty_s={**_SOON, "description": "from its begin until nothing ran in the zone"},
+        back_s={**_SOON, "description": "from its end to the zone's first request"},
+        share_back_s={**_SOON, "description": "from its end until the zone had its share again"},
+        phases=_ref("DrillPhases"),
+        target_groups={"type": "array", "items": _object(name=_TEXT, phases=_ref("DrillPhases"))},
+        left_out={"type": "integer", "minimum": 0, "description": "groups that had no room in the report"},
+        summary=_TEXT,
+    ),
+    "DrillPhases": _object(
+        before=_ref("DrillPhase"),
+        during={"oneOf": [{"type": "null"}, _ref("DrillPhase")]},
+        after={"oneOf": [{"type": "null"}, _ref("DrillPhase")]},
+    ),
+    "DrillPhase": _object(
+        seconds=_NUMBER,
+        requests=_COUNT,
+        failures=_COUNT,
+        reasons={"type": "object", "additionalProperties": _COUNT, "description": "failures by reason"},
+        p50_ms=_SOON,
+        p99_ms=_SOON,
+        zones={"type": "object", "additionalProperties": _PERCENT, "description": "percent of the requests"},
+    ),
+    "DrillBegun": {
+        "anyOf": [_ref("Drill"), _object(zone=_TEXT, allowed=_TRUTH, for_s=_NUMBER)],
+        "description": "the drill, or with dry_run that it may begin",
+    },
+    "DrillRequest": {
+        "type": "object",
+        "required": ["zone"],
+        "additionalProperties": False,
+        "properties": {
+            "zone": _TEXT,
+            "group": {"type": "string", "description": "fail the zone in this target group only"},
+            "for": {"type": "string", "default": "60s", "description": "how long, at most 1h"},
+            "before": {"type": "string", "default": "5s", "description": "how long to watch before, at most 1m"},
+            "max_failures": {"type": "number", "minimum": 0, "maximum": 100, "default": 1},
+            "dry_run": {"type": "boolean", "default": False},
+        },
     },
     "Weight": _object(weight={"type": "integer", "minimum": 0, "maximum": 1000}),
     "TargetDetail": _object(target_group=_TEXT, **_TARGET, probes=_list("Probe")),

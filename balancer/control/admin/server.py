@@ -14,6 +14,7 @@ from balancer import __version__
 from balancer.control import metrics
 from balancer.control.admin import address, door, guard, openapi, page, problems, views
 from balancer.control.admin.changes import Changes, who
+from balancer.control.admin.drills import Drills
 from balancer.control.admin.routes import HTML, JSON, ROUTES
 from balancer.control.admin.steering import Steering
 from balancer.control.explain import explained
@@ -43,6 +44,7 @@ class AdminServer:
         self._readiness = readiness
         self._changes = Changes(control, reload)
         self._steering = Steering(control, self._look)
+        self._drills = Drills(control.driller)
         self._runner: web.AppRunner | None = None
         self._door: door.Door | None = None
         self._server: asyncio.Server | None = None
@@ -58,7 +60,7 @@ class AdminServer:
         self._admin = admin
         app = web.Application(middlewares=[self._guarded], client_max_size=MOST)
         for route in ROUTES:
-            rooms = (self, self._steering)
+            rooms = (self, self._steering, self._drills)
             answer = next(getattr(room, route.name) for room in rooms if hasattr(room, route.name))
             app.router.add_route(route.method, route.path, answer)
         runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.5)

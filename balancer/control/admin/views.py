@@ -65,6 +65,7 @@ def status(picture: Picture, stats: Stats | None) -> Json:
             for listener in snapshot.listeners
         ],
         "target_groups": [_group(group, stats) for group in picture.groups],
+        "drill": picture.drill,
     }
 
 

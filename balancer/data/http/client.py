@@ -134,7 +134,7 @@ class ClientProtocol(asyncio.Protocol):
         if self.serving and state is not TUNNEL:
             self.serving = False
             self.exchange.client_gone()
-        if not self._serving:
+        if not self.serving:
             del self.exchange  # they hold one another: freed at once, not when the cycle collector comes by
 
     def eof_received(self) -> bool:

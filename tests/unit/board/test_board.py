@@ -69,7 +69,8 @@ def test_the_last_place_has_room_to_its_last_cell(board: Board) -> None:
 def test_areas_do_not_overlap(board: Board) -> None:
     assert layout.ROWS_AT + layout.MAX_WORKERS * layout.ROW == layout.TABLES_AT
     assert shared.group_at(layout.MAX_GROUPS) == shared.state_at(0)
-    assert shared.state_at(layout.MAX_TARGETS) == layout.ROWS_AT
+    assert shared.state_at(layout.MAX_TARGETS) == layout.DRILLS_AT
+    assert layout.DRILLS_AT + layout.DRILLS * layout.DRILL_ROOM == layout.ROWS_AT
     assert layout.GROUP_SHARES + layout.MAX_TIERS <= layout.GROUP_BLOCK
 
 

@@ -9,6 +9,7 @@ from openapi_spec_validator import validate
 
 from balancer.config.fault import Fault
 from balancer.control.admin import guard, openapi, page, views
+from balancer.control.admin.drills import Drills
 from balancer.control.admin.routes import ROUTES
 from balancer.control.admin.server import AdminServer
 from balancer.control.admin.steering import Steering
@@ -185,7 +186,7 @@ def test_the_page_escapes_what_it_shows() -> None:
 
 def test_every_route_is_served_and_the_document_is_valid() -> None:
     validate(openapi.document(ROUTES, "1.2.3"))
-    rooms = (AdminServer, Steering)
+    rooms = (AdminServer, Steering, Drills)
     assert [
         route.name for route in ROUTES if not any(callable(getattr(room, route.name, None)) for room in rooms)
     ] == []
