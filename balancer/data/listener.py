@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections import Counter
 from collections.abc import Coroutine
 from json.encoder import encode_basestring_ascii as quote
 
@@ -18,7 +17,6 @@ from balancer.data.http.exchange import Exchange
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
-from balancer.data.peers import network_of
 from balancer.data.place import Place, log
 from balancer.data.rates import Limiter
 from balancer.data.routes import FixedRoute, LimitedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
@@ -47,7 +45,7 @@ class LiveListener:
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._paused = False  # at limits.connections
-        self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
+        self._counted = False  # connections are counted by client: their number is limited
         self.spec: Listener
         self.nowhere: Route
 
@@ -80,9 +78,11 @@ class LiveListener:
             for trusted in (False, True)
         }
         self.show()
-        self._per_client.clear()
-        if spec.limits.connections_per_client:
-            self._per_client.update(network_of(client.peer) for client in self.connections)
+        if bool(spec.limits.connections_per_client) is not self._counted:
+            self._counted = not self._counted
+            count = self.place.clients.joined if self._counted else self.place.clients.left
+            for client in self.connections:
+                count(self.name, client.peer)
         for client in self.connections:
             trusted = self.trusts(client.peer)
             client.use(self._memories[trusted], trusted=trusted)
@@ -185,16 +185,14 @@ class LiveListener:
         if self.closing or self.place.draining:
             client.persistent = False
         limits = self.spec.limits
-        if limits.connections and self._connected() >= limits.connections:
-            self._pause()
-        if limits.connections_per_client:
-            network = network_of(client.peer)
-            self._per_client[network] += 1
-            return self._per_client[network] <= limits.connections_per_client
-        return True
+        if limits.connections:
+            self._show_connections()  # at once: other workers count with it
+            if self._connected() >= limits.connections:
+                self._pause()
+        return not self._counted or self.place.clients.joined(self.name, client.peer) <= limits.connections_per_client
 
     def _connected(self) -> int:
-        """Return the connections of all workers, those of the others as of their last look at the clock."""
+        """Return the connections of all workers."""
         if self._cell < 0 or self.place.places == 1:
             return len(self.connections)
         own = self.place.row[self._cell + layout.LISTENER_CONNECTIONS]
@@ -224,19 +222,19 @@ class LiveListener:
         if client in self.connections:
             self.connections.discard(client)
             self.place.connections -= 1
-            if self._per_client:
-                network = network_of(client.peer)
-                self._per_client[network] -= 1
-                if self._per_client[network] <= 0:
-                    del self._per_client[network]
+            if self._counted:
+                self.place.clients.left(self.name, client.peer)
         self.place.deadlines.watched.discard(client)
 
     def show(self) -> None:
         """Put the gauges on the board."""
-        if self._cell >= 0:
-            self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
+        self._show_connections()
         if self._paused:
             self._resume_if_room()
+
+    def _show_connections(self) -> None:
+        if self._cell >= 0:
+            self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
 
     def log_bug(self, peer: str) -> None:
         """Log an exception of our own outside any request."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from balancer.board import layout
 from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
+from balancer.data.clients import Clients
 from balancer.data.deadlines import Deadlines
 from balancer.data.rates import Rates
 from balancer.data.recent import Recent
@@ -27,6 +28,7 @@ class Place:
         "_dropped_before",
         "access_log",
         "board",
+        "clients",
         "clock",
         "connections",
         "count",
@@ -68,6 +70,7 @@ class Place:
         self.rates = Rates(board, number, places)
         self.recent = Recent(board, number)
         self.version = self.revision = 0  # of the snapshot that runs
+        self.clients = Clients(board, number, places)
         self.access_log = AccessLog()
         self.clock = Clock()
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.
