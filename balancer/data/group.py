@@ -44,6 +44,7 @@ class LiveGroup:
         "_spreader",
         "_weights",
         "budget",
+        "careful",
         "head_limit",
         "members",
         "place",
@@ -86,6 +87,8 @@ class LiveGroup:
         self.retrying = 0
         self.head_limit = min(spec.timeouts.response_header or NEVER, spec.retry.per_try or NEVER)
         self.total_limit = spec.timeouts.request
+        self.careful = False  # its requests go the long way: there is more to look at
+        self.be_careful()
         self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
         self.refresh()
 
@@ -96,6 +99,10 @@ class LiveGroup:
         running.successor = self
         self.waiting, running.waiting = running.waiting, deque()
         self.refresh()
+
+    def be_careful(self) -> None:
+        """Decide whether requests may go the short way: not while the whole request is limited, or load is shed."""
+        self.careful = bool(self.total_limit or self.place.overload.share)
 
     def _active(self, slot: int) -> int:
         target = self.targets[slot]

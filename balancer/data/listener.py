@@ -263,6 +263,11 @@ class LiveListener:
         for client in list(self.connections):
             client.close_idle()
 
+    def close_resting(self, now: float) -> None:
+        """End the connections that rest; the others go on."""
+        for client in list(self.connections):
+            client.close_resting(now)
+
     def abort(self, reason: Reason) -> None:
         """End everything that still runs."""
         for exchange in list(self.tunnels):

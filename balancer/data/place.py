@@ -14,6 +14,7 @@ from balancer.data.clients import Clients
 from balancer.data.deadlines import Deadlines
 from balancer.data.rates import Rates
 from balancer.data.recent import Recent
+from balancer.health.overload import Overload
 
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
@@ -38,6 +39,7 @@ class Place:
         "id_start",
         "loop",
         "number",
+        "overload",
         "places",
         "prefix",
         "rates",
@@ -67,6 +69,7 @@ class Place:
         self.head = board.row_head(number)
         self.send = send
         self.deadlines = Deadlines()
+        self.overload = Overload(loop.time())
         self.rates = Rates(board, number, places)
         self.recent = Recent(board, number)
         self.version = self.revision = 0  # of the snapshot that runs
@@ -116,4 +119,6 @@ class Place:
         """Put on the board what is only worth showing now and then; `active`: the requests inside."""
         self.head[layout.ROW_ACTIVE] = active
         self.head[layout.ROW_CONNECTIONS] = self.connections
+        self.head[layout.ROW_LAG] = int(self.overload.lag * 1e6)
+        self.head[layout.ROW_SHED] = self.overload.share
         self.head[layout.ROW_LOG_DROPPED] = self._dropped_before + self.access_log.dropped
