@@ -80,6 +80,10 @@ class Board:
         found = self._map.find(wanted, base + start, base + end)
         return found if found < 0 else found - base
 
+    def clear_table(self, kind: int, place: int) -> None:
+        """Forget what the worker of a place wrote into a table."""
+        self.tables(kind, place + 1)[place][:] = memoryview(bytes(layout.TABLE * 8)).cast("Q")
+
     # States and shares: written by control, read by everybody
 
     def publish(self, write: Callable[[memoryview[int]], None]) -> int:

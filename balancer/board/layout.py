@@ -93,8 +93,11 @@ ROW_HEAD = 64
     ROW_ACTIVE,  # requests inside it, as of the last look at the clock (gauge)
     ROW_CONNECTIONS,  # client connections (gauge)
     ROW_LOST,  # requests that were inside a worker of this place when it was lost
-) = range(9)
-ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS)
+    ROW_LAG,  # µs that its loop runs late (gauge)
+    ROW_SHED,  # percent of the requests that it turns away (gauge)
+    ROW_BUFFERED,  # bytes that wait in it (gauge)
+) = range(12)
+ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS, ROW_LAG, ROW_SHED, ROW_BUFFERED)
 CELLS = 1 << 17
 ROW = ROW_HEAD + CELLS
 ROWS_AT = DRILLS_AT + DRILLS * DRILL_ROOM

@@ -25,6 +25,7 @@ def compile_snapshot(configuration: Configuration, token: str, cpus: Callable[[]
         workers=cpus() if configuration.workers == AUTO else configuration.workers,
         admin=model.Admin(address=admin.address, insecure=admin.insecure, token=token, hosts=admin.hosts),
         stop_timeout=configuration.stop_timeout,
+        buffer_limit=configuration.buffer_limit,
         access_log=model.AccessLog(path="", format="json") if log is None else model.AccessLog(**_plain(log)),
         listeners=tuple(_listener(listener) for listener in configuration.listeners),
         target_groups=tuple(_group(group) for group in configuration.target_groups),

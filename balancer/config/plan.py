@@ -26,7 +26,7 @@ from balancer.model.units import format_duration, format_rate, format_size
 
 OPEN = "applied without closing connections"
 RESTART = "needs a restart: a reload cannot change it"
-_SIZES = {"body", "head", "min_body_rate", "replay_buffer"}
+_SIZES = {"body", "buffer_limit", "head", "min_body_rate", "replay_buffer"}
 _SECRET = "***"  # noqa: S105 - what stands for a token
 _UNNAMED = re.compile(r"rules\[\d+\]")
 
@@ -97,6 +97,11 @@ def _sections(old: Snapshot, new: Snapshot) -> Iterator[Change]:
     if old.stop_timeout != new.stop_timeout:
         field = Field("stop_timeout", format_duration(old.stop_timeout), format_duration(new.stop_timeout))
         yield Change(Kind.CHANGED, "section", "stop_timeout", "applies to the next stop", (field,))
+    if old.buffer_limit != new.buffer_limit:
+        field = Field(
+            "buffer_limit", *(_shown("buffer_limit", limit) for limit in (old.buffer_limit, new.buffer_limit))
+        )
+        yield Change(Kind.CHANGED, "section", "buffer_limit", "applies at once", (field,))
     if old.access_log != new.access_log:
         log = _differences(old.access_log, new.access_log)
         if not old.access_log.path or not new.access_log.path:

@@ -168,6 +168,14 @@ class _Families(Collector):
         dropped = _counter("access_log_dropped", "Access log lines that could not be written.", ())
         dropped.add_metric((), self._stats.head(layout.ROW_LOG_DROPPED))
         yield dropped
+        buffered = _gauge("buffered_bytes", "Bytes that wait in a worker for slow clients and targets.", "worker")
+        lags = _gauge("loop_lag_seconds", "How late a worker's loop runs, median of a second.", "worker")
+        shed = _gauge("shed_ratio", "The part of the requests that a worker turns away.", "worker")
+        for place in range(picture.snapshot.workers):
+            buffered.add_metric((str(place),), self._stats.of_worker(place, layout.ROW_BUFFERED))
+            lags.add_metric((str(place),), self._stats.of_worker(place, layout.ROW_LAG) / 1e6)
+            shed.add_metric((str(place),), self._stats.of_worker(place, layout.ROW_SHED) / 100)
+        yield from (buffered, lags, shed)
         build = InfoMetricFamily(f"{PREFIX}build", "The program.")
         build.add_metric((), {"version": picture.version})
         yield build

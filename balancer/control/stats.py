@@ -54,6 +54,10 @@ class Stats:
         """Return the sum of a cell about workers (`layout.ROW_*`)."""
         return sum(self._board.row_head(place)[cell] for place in range(self._places))
 
+    def of_worker(self, place: int, cell: int) -> int:
+        """Return a cell about the worker of a place (`layout.ROW_*`)."""
+        return self._board.row_head(place)[cell]
+
     def own(self, slot: int, size: int) -> list[int]:
         """Return cells that control counts itself."""
         cells: list[int] = self._board.row(layout.CONTROL_PLACE)[slot : slot + size].tolist()

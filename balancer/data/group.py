@@ -45,6 +45,7 @@ class LiveGroup:
         "_spreader",
         "_weights",
         "budget",
+        "careful",
         "head_limit",
         "members",
         "passed",
@@ -89,6 +90,8 @@ class LiveGroup:
         self.retrying = 0
         self.head_limit = min(spec.timeouts.response_header or NEVER, spec.retry.per_try or NEVER)
         self.total_limit = spec.timeouts.request
+        self.careful = False  # its requests go the long way: there is more to look at
+        self.be_careful()
         self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
         self._living = 0  # of those who wait: the others have left, and their entries do not count
         self.refresh()
@@ -101,6 +104,10 @@ class LiveGroup:
         self.waiting, running.waiting = running.waiting, deque()
         self._living, running._living = running._living, 0
         self.refresh()
+
+    def be_careful(self) -> None:
+        """Decide whether requests may go the short way: not while the whole request is limited, or load is shed."""
+        self.careful = bool(self.total_limit or self.place.overload.share)
 
     def _active(self, slot: int) -> int:
         target = self.targets[slot]

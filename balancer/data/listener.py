@@ -6,7 +6,6 @@ import asyncio
 import ipaddress
 import socket
 import time
-from collections import Counter
 from collections.abc import Coroutine
 from json.encoder import encode_basestring_ascii as quote
 
@@ -18,7 +17,6 @@ from balancer.data.http.exchange import Exchange
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
-from balancer.data.peers import network_of
 from balancer.data.place import Place, log
 from balancer.data.rates import Limiter
 from balancer.data.routes import FixedRoute, LimitedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
@@ -53,7 +51,7 @@ class LiveListener:
         self._accepting: asyncio.Task[None] | None = None
         self._paused = False  # at limits.connections, or short of descriptors
         self._backlog = 0  # as the kernel was told last
-        self._per_client: Counter[str] = Counter()  # connections by client network, where that is limited
+        self._counted = False  # connections are counted by client: their number is limited
         self.peers: dict[str, _Peer] = {}
         self.spec: Listener
         self.nowhere: Route
@@ -94,9 +92,11 @@ class LiveListener:
         }
         self.peers = {}
         self.show()
-        self._per_client.clear()
-        if spec.limits.connections_per_client:
-            self._per_client.update(network_of(client.peer) for client in self.connections)
+        if bool(spec.limits.connections_per_client) is not self._counted:
+            self._counted = not self._counted
+            count = self.place.clients.joined if self._counted else self.place.clients.left
+            for client in self.connections:
+                count(self.name, client.peer)
         for client in self.connections:
             trusted = self.trusts(client.peer)
             client.use(self._memories[trusted], trusted=trusted)
@@ -235,22 +235,20 @@ class LiveListener:
         if self.closing or self.place.draining:
             client.persistent = False
         limits = self.spec.limits
-        if limits.connections and self._connected() >= limits.connections:
-            self._pause()
+        if limits.connections:
+            self._show_connections()  # at once: other workers count with it
+            if self._connected() >= limits.connections:
+                self._pause()
         descriptors = self.place.descriptors
         if self.place.connections >= descriptors.narrow_at:
             descriptors.measure(self.place.connections)
             self._fit_backlog()
         if self.place.connections >= descriptors.room:
             self.hold_back()
-        if limits.connections_per_client:
-            network = network_of(client.peer)
-            self._per_client[network] += 1
-            return self._per_client[network] <= limits.connections_per_client
-        return True
+        return not self._counted or self.place.clients.joined(self.name, client.peer) <= limits.connections_per_client
 
     def _connected(self) -> int:
-        """Return the connections of all workers, those of the others as of their last look at the clock."""
+        """Return the connections of all workers."""
         if self._cell < 0 or self.place.places == 1:
             return len(self.connections)
         own = self.place.row[self._cell + layout.LISTENER_CONNECTIONS]
@@ -297,17 +295,13 @@ class LiveListener:
         if client in self.connections:
             self.connections.discard(client)
             self.place.connections -= 1
-            if self._per_client:
-                network = network_of(client.peer)
-                self._per_client[network] -= 1
-                if self._per_client[network] <= 0:
-                    del self._per_client[network]
+            if self._counted:
+                self.place.clients.left(self.name, client.peer)
         self.place.deadlines.watched.discard(client)
 
     def show(self) -> None:
         """Put the gauges on the board."""
-        if self._cell >= 0:
-            self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
+        self._show_connections()
         if self._paused:
             self._resume_if_room()
         elif self._backlog != self.place.descriptors.backlog:
@@ -321,6 +315,10 @@ class LiveListener:
     def resting(self) -> list[ClientProtocol]:
         """Return the clients that have asked before and rest now."""
         return [client for client in self.connections if client.rests]
+
+    def _show_connections(self) -> None:
+        if self._cell >= 0:
+            self.place.row[self._cell + layout.LISTENER_CONNECTIONS] = len(self.connections)
 
     def log_bug(self, peer: str) -> None:
         """Log an exception of our own outside any request."""
@@ -348,6 +346,11 @@ class LiveListener:
         """End connections as soon as nothing is under way on them."""
         for client in list(self.connections):
             client.close_idle()
+
+    def close_resting(self, now: float) -> None:
+        """End the connections that rest; the others go on."""
+        for client in list(self.connections):
+            client.close_resting(now)
 
     def abort(self, reason: Reason) -> None:
         """End everything that still runs."""

@@ -16,7 +16,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 
+from balancer.board import layout
 from balancer.board.board import Board
+from balancer.data.buffers import Buffers
 from balancer.data.deadlines import PERIOD
 from balancer.data.group import LiveGroup
 from balancer.data.http import upstream as _upstream  # noqa: F401 (at the start: an import needs a descriptor)
@@ -64,6 +66,8 @@ class Live:
         self._next: _Next | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._minute = 0.0
+        self._due = time.monotonic()  # when the clock's next turn should come
+        self.buffers = Buffers(self.place)
         self._tick()
 
     # Snapshots
@@ -118,6 +122,7 @@ class Live:
             if name not in found.groups:
                 group.dissolve()
         self.snapshot, self.groups, self.targets = snapshot, found.groups, found.targets
+        self.buffers.limit = snapshot.buffer_limit
         for key, target in before.items():
             if self.targets.get(key) is not target:
                 target.leave()
@@ -172,11 +177,27 @@ class Live:
 
     def _tick(self) -> None:
         more = False
+        now = time.monotonic()
         try:
-            more = self._look(time.monotonic())
+            self._measure(now)
+            more = self._look(now)
         except Exception:  # the clock goes on: without it nothing would ever time out
             log.exception("internal error in the coarse clock")
-        self.place.loop.call_later(0.0 if more else PERIOD, self._tick)
+        wait = 0.0 if more else PERIOD
+        self._due = now + wait
+        self.place.loop.call_later(wait, self._tick)
+
+    def _measure(self, now: float) -> None:
+        """Take how late this turn is; under overload give up what rests, and turn requests away."""
+        overload = self.place.overload
+        share = overload.share
+        if overload.turned(max(0.0, now - self._due), now):
+            for listener in (*self.listeners.values(), *self._retiring):
+                listener.close_resting(now)
+        if overload.share != share:
+            log.warning("load shed percent=%d lag_ms=%.0f", overload.share, overload.lag * 1000)
+            for group in self.groups.values():
+                group.be_careful()
 
     def _look(self, now: float) -> bool:
         place = self.place
@@ -190,7 +211,10 @@ class Live:
             self._minute = now
             for target in self.targets.values():
                 target.forget(0.1)
-        place.show(sum(listener.active for listener in (*self.listeners.values(), *self._retiring)))
+        everybody = (*self.listeners.values(), *self._retiring)
+        self.buffers.look((client for listener in everybody for client in listener.connections), now)
+        place.head[layout.ROW_BUFFERED] = self.buffers.total
+        place.show(sum(listener.active for listener in everybody))
         place.recent.look(now, self._under_way())
         place.access_log.flush()
         return more

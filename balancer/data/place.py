@@ -10,10 +10,12 @@ from collections.abc import Callable
 from balancer.board import layout
 from balancer.board.board import Board
 from balancer.data.access_log import AccessLog, Clock
+from balancer.data.clients import Clients
 from balancer.data.deadlines import Deadlines
 from balancer.data.descriptors import Descriptors
 from balancer.data.rates import Rates
 from balancer.data.recent import Recent
+from balancer.health.overload import Overload
 
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
@@ -28,6 +30,7 @@ class Place:
         "_dropped_before",
         "access_log",
         "board",
+        "clients",
         "clock",
         "connections",
         "count",
@@ -38,6 +41,7 @@ class Place:
         "id_start",
         "loop",
         "number",
+        "overload",
         "places",
         "prefix",
         "rates",
@@ -67,10 +71,12 @@ class Place:
         self.head = board.row_head(number)
         self.send = send
         self.deadlines = Deadlines()
+        self.overload = Overload(loop.time())
         self.rates = Rates(board, number, places)
         self.recent = Recent(board, number)
         self.version = self.revision = 0  # of the snapshot that runs
         self.descriptors = Descriptors()
+        self.clients = Clients(board, number, places)
         self.access_log = AccessLog()
         self.clock = Clock()
         # Request ids: 64 random bits of this worker and a counter; no randomness per request.
@@ -116,4 +122,6 @@ class Place:
         """Put on the board what is only worth showing now and then; `active`: the requests inside."""
         self.head[layout.ROW_ACTIVE] = active
         self.head[layout.ROW_CONNECTIONS] = self.connections
+        self.head[layout.ROW_LAG] = int(self.overload.lag * 1e6)
+        self.head[layout.ROW_SHED] = self.overload.share
         self.head[layout.ROW_LOG_DROPPED] = self._dropped_before + self.access_log.dropped

@@ -268,6 +268,7 @@ class Snapshot:
     workers: int = 1
     admin: Admin = Admin()
     stop_timeout: float = 8.0
+    buffer_limit: int = 256 * 1024 * 1024  # bytes a worker; 0: no limit
     access_log: AccessLog = AccessLog()
     listeners: tuple[Listener, ...] = ()
     target_groups: tuple[TargetGroup, ...] = ()

@@ -246,6 +246,8 @@ def claim(board: Board, place: int, snapshot: Snapshot) -> None:
     for key, at in snapshot.slots.items():
         for gauge in layout.GAUGES.get(key.partition("|")[0], ()):
             row[at + gauge] = 0
+    if head[layout.ROW_STARTS]:
+        board.clear_table(layout.CLIENTS, place)
     head[layout.ROW_REVISION] = 0
     head[layout.ROW_STARTED] = time.time_ns() // 1_000_000
     head[layout.ROW_STARTS] += 1

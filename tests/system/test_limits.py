@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from tests.support import hostile
 from tests.support.balancer import Balancer
-from tests.support.configs import listener
+from tests.support.configs import listener, simple
+from tests.support.hostile import Hostile
+from tests.support.kernel import resident_bytes
 from tests.support.openloop import OpenLoop
+from tests.support.raw import RawClient, ask, request
 from tests.support.targets import running_for
+from tests.support.waiting import pace, wait_for
 
 pytestmark = pytest.mark.chaos
 FIXED = {"action": {"fixed_response": {"status": 200, "body": "ok"}}}
@@ -33,3 +41,97 @@ def test_a_rate_is_that_of_all_workers_together_and_outlives_a_reload_of_other_o
         assert balancer.metrics().sum("failures_total", reason="rate_limited") == report.statuses[429]
         served = [sample.done for sample in report.samples if sample.status == 200]
         assert max(served) > seconds - 0.5, "they go on to be served at the rate"
+
+
+def test_connections_of_a_client_and_of_a_listener_are_those_of_all_workers() -> None:
+    config = alone(limits={"connections_per_client": 10})
+    config["listeners"].append(listener("few", [FIXED], limits={"connections": 40}))
+    with Balancer(config, workers=2) as balancer, contextlib.ExitStack() as stack:
+        address = balancer.address()
+        clients = [stack.enter_context(RawClient(address)) for _ in range(30)]
+        for client in clients:
+            client.send(request())
+        statuses = Counter(client.recv_response().status for client in clients)
+        assert 10 <= statuses[200] <= 11, "two workers that accept at the same instant may both take the last place"
+        balancer.kill(balancer.worker_pids()[0])
+        wait_for(lambda: balancer.metrics().sum("worker_restarts_total") == 1, 5, "the worker is replaced")
+        stack.close()
+        wait_for(lambda: all(served(address) for _ in range(5)), 5, "what a dead worker held is given back")
+
+        few = balancer.address("few")
+        crowd = [stack.enter_context(RawClient(few, timeout=10)) for _ in range(100)]
+        for client in crowd:
+            client.send(request())
+
+        def inside() -> float:
+            return balancer.metrics().sum("active_connections", listener="few")
+
+        wait_for(lambda: inside() >= 40, 5, "the listener is full")
+        assert inside() <= 41
+        assert balancer.metrics().sum("failures_total", reason="connection_limit") in (1, 2)
+        for client in crowd:  # who leaves makes room for who waits
+            client.recv_response()
+            client.close()
+        assert "connection limit reached listener=few" in balancer.log_text()
+
+
+def served(address: tuple[str, int]) -> bool:
+    try:
+        return ask(address, request()).status == 200
+    except OSError:
+        return False
+
+
+def test_what_slow_readers_hold_has_a_bound_each_and_together() -> None:
+    mebibyte, readers, size = 1024 * 1024, 500, 100 * 1024 * 1024
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    flood = (hostile.read_request, hostile.send(head), hostile.loop(hostile.send(bytes(256 * 1024))))
+    with Hostile(*flood) as peer, contextlib.ExitStack() as stack:
+        config = simple(peer.address, max_connections=0)
+        balancer = stack.enter_context(Balancer(config))
+        (worker,) = balancer.worker_pids()
+        before = resident_bytes(worker)
+        clients = [stack.enter_context(RawClient(balancer.address(), receive_buffer=4096)) for _ in range(readers)]
+        for client in clients:
+            client.send(request())
+
+        def buffered() -> float:
+            return balancer.metrics().sum("buffered_bytes")
+
+        wait_for(lambda: buffered() > readers * 60 * 1024, 20, "the readers' bytes wait")
+        pace(2.0)  # if anything grew without end it would grow here
+        held, grown = buffered(), resident_bytes(worker) - before
+        print(f"{readers} slow readers: {held / mebibyte:.0f} MiB wait, the worker grew by {grown / mebibyte:.0f} MiB")
+        assert held <= readers * 320 * 1024, "64 KiB and one read each"
+        assert grown <= held + 60 * mebibyte
+        assert balancer.metrics().sum("failures_total", reason="client_too_slow") == 0
+
+        balancer.reload(config | {"buffer_limit": "32MiB"})
+        wait_for(lambda: buffered() <= 32 * mebibyte, 5, "the slowest are gone")
+        gone = balancer.metrics().sum("failures_total", reason="client_too_slow")
+        assert 0 < gone < readers
+        assert resident_bytes(worker) - before <= grown + 10 * mebibyte
+        for client in clients:
+            client.reset()
+
+
+def test_a_worker_that_cannot_keep_up_sheds_load_and_comes_back_while_admin_answers() -> None:
+    with Balancer(alone()) as balancer:
+        (worker,) = balancer.worker_pids()
+        loop = OpenLoop(balancer.address(), rate=100, duration=14, deadline=8.0).start()
+        while loop.elapsed() < 6:  # the worker gets an eighth of its time
+            balancer.kill(worker, signal.SIGSTOP)
+            pace(0.28)
+            balancer.kill(worker, signal.SIGCONT)
+            pace(0.04)
+            assert balancer.get("/healthz")[0] == 200
+        metrics = balancer.metrics()
+        assert metrics.sum("loop_lag_seconds") > 0.1 and metrics.sum("shed_ratio") >= 0.2
+        wait_for(lambda: balancer.metrics().sum("shed_ratio") == 0, 10, "the storm is over")
+        report = loop.finish()
+        shed = [sample for sample in report.samples if sample.status == 503]
+        assert shed and all('details="overloaded"' in sample.reason for sample in shed), report
+        assert set(report.statuses) == {200, 503} and set(report.lost) <= {"closed", "reset"}, report
+        late = report.between(13, 14)
+        assert set(late.statuses) == {200}, late
+        assert balancer.metrics().sum("failures_total", reason="overloaded") == len(shed)

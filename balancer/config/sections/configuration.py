@@ -8,7 +8,7 @@ from pydantic import Field
 
 from balancer.board import layout
 from balancer.config.environment import Substituted
-from balancer.config.fields import OFF, Duration, Read, option, shown, time, wrong
+from balancer.config.fields import OFF, Duration, Read, Size, option, shown, size, time, wrong
 from balancer.config.sections.access_log import AccessLog
 from balancer.config.sections.admin import Admin
 from balancer.config.sections.listeners import Listener
@@ -50,6 +50,11 @@ class Configuration(Section):
     admin: Admin = option(Admin(), "The admin server.", {"address": "127.0.0.1:9900"})
     workers: Workers = _AUTO
     stop_timeout: Duration = time(_D.stop_timeout, "What SIGTERM gives to requests in flight.", "30s")
+    buffer_limit: Size = size(
+        _D.buffer_limit,
+        "Bytes that may wait in one worker for slow clients and targets; over it the slowest go.",
+        "64MiB",
+    )
     access_log: Annotated[AccessLog | None, OFF] = option(
         AccessLog(), "Where finished requests are written, or off.", {"path": "-"}
     )

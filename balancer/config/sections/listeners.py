@@ -60,7 +60,9 @@ class Limits(Section):
     """What a client may use; 0 is no limit but the machine's."""
 
     connections: Count = option(_L.connections, "Connections of this listener at once, over all workers.", 10000)
-    connections_per_client: Count = option(_L.connections_per_client, "Connections of one client address at once.", 100)
+    connections_per_client: Count = option(
+        _L.connections_per_client, "Connections of one client at once, over all workers (IPv6 by /64).", 100
+    )
     body: Size = size(_L.body, "The largest request body; larger ones get 413.", "10MiB")
     head: Size = size(_L.head, "The largest request head; larger ones get 431.", "16KiB")
     keep_alive_requests: Count = option(_L.keep_alive_requests, "Requests of one connection, then it is closed.", 1000)

@@ -40,6 +40,7 @@ MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is se
 MAX_DISCARD = 64 * 1024  # bytes of a body that are read and thrown away to keep a connection
 MAX_LINGER = 256 * 1024
 LINGER = 2.0  # seconds
+RESTED = 1.0  # seconds without a request, after which a connection may go where there are too many
 
 IDLE, BODY, WAIT, DISCARD, LINGERING, TUNNEL, CLOSED = range(7)
 
@@ -58,6 +59,7 @@ class ClientProtocol(asyncio.Protocol):
         "_discarded",
         "_ended",
         "_expecting",
+        "_full_since",
         "_head_started",
         "_held",
         "_held_for",
@@ -106,6 +108,7 @@ class ClientProtocol(asyncio.Protocol):
         self._wanted_since = 0.0  # 0: no byte of the body is wanted yet
         self._pace: Pace | None = None
         self._discarded = 0
+        self._full_since = 0.0
         self._unsent = 0  # bytes that waited when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
         self._expecting = False  # waits for a 100 before it sends the body
@@ -542,6 +545,13 @@ class ClientProtocol(asyncio.Protocol):
             self.state = CLOSED
             self.transport.close()
 
+    def close_resting(self, now: float) -> None:
+        """End the connection if it has rested for a while since its last request; what does not rest goes on."""
+        rested = now - (self.deadline - self.listener.keep_alive) >= RESTED
+        if self.requests and self.state == IDLE and not self._buffer and not self.full and rested:
+            self.state = CLOSED
+            self.transport.close()
+
     def expired(self, now: float) -> None:
         """Called by the coarse clock once the deadline is over."""
         self.deadline = NEVER
@@ -590,7 +600,8 @@ class ClientProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.full = True
         self._unsent = self.transport.get_write_buffer_size()
-        self.deadline = time.monotonic() + (self.listener.spec.timeouts.write_idle or NEVER)
+        self._full_since = now = time.monotonic()
+        self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
         if self.serving:
             self.exchange.client_full()
 
@@ -608,6 +619,31 @@ class ClientProtocol(asyncio.Protocol):
             self.exchange.client_drained()
         elif self.state == IDLE:
             self.next_request(now)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether bytes may wait here: not on a connection that rests."""
+        return self.state != IDLE or self.full or bool(self._buffer)
+
+    def waiting(self) -> tuple[float, int]:
+        """Return since when bytes wait because somebody does not take them (monotonic), and how many wait in all."""
+        size = len(self._buffer) + self.transport.get_write_buffer_size()
+        if self.serving:
+            size += self.exchange.waiting()
+        since = self._full_since if self.full else self._held_since if self._held else NEVER
+        return since, size
+
+    def give_up(self) -> None:
+        """Too many bytes wait in this worker, and these have waited for longest."""
+        if self.state == TUNNEL:
+            if self.exchange.tunnel is not None:
+                self.exchange.tunnel.end(Reason.CLIENT_TOO_SLOW)
+        elif self.serving and self.full:
+            self.exchange.abort(Reason.CLIENT_TOO_SLOW, "too many bytes waited for clients that do not read")
+        elif self.serving:
+            self.exchange.request_failed(Reason.OVERLOADED, "too many bytes of bodies waited for targets")
+        else:
+            connect.reset(self.transport)
 
     def _too_slow(self, now: float) -> None:
         """The write buffer was full for the whole of write_idle: go on if some of it left, else end."""

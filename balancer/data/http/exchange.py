@@ -136,7 +136,7 @@ class Exchange:
         if route is None:
             route = listener.find_route(line, block)
         group = route.group
-        if group is None or group.total_limit:
+        if group is None or group.careful:
             self.begin(line, block, now)
             return
         if not self.fresh:
@@ -222,6 +222,10 @@ class Exchange:
         if block.max_forwards == 0 and line.method == b"OPTIONS":
             self.route, self.group = client.listener.nowhere, None
             self.reply(204, "", b"", (("Allow", replies.ALLOW),))
+            return
+        if place.overload.share and place.overload.turns_away():
+            self.route, self.group = client.listener.nowhere, None
+            self.fail(Reason.OVERLOADED, f"the loop runs {place.overload.lag * 1000:.0f} ms late")
             return
         route = line.routes.get(block.route_key)
         if route is None:
@@ -603,6 +607,11 @@ class Exchange:
             self.abort(Reason.TARGET_REMOVED, "")
         else:
             tries.failed(self, Reason.TARGET_REMOVED, "", "")
+
+    def waiting(self) -> int:
+        """Return the bytes that wait here for a target, and in a tunnel those for the client."""
+        size = self._replay_size if self._replay is not None else 0
+        return size + (self.upstream.transport.get_write_buffer_size() if self.upstream is not None else 0)
 
     def replayable(self) -> bool:
         """Return whether all that came of the request's body is still here."""

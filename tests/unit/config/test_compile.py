@@ -22,6 +22,7 @@ EVERYTHING = """
 admin: {address: 127.0.0.1:9901, token: t, hosts: [lb.example.com]}
 workers: 3
 stop_timeout: 5s
+buffer_limit: 64MiB
 access_log: {path: /tmp/access.log}
 listeners:
   - name: web
@@ -91,6 +92,7 @@ def test_every_setting_arrives_where_it_belongs(tmp_path: Path) -> None:
     made = snapshot(tmp_path, EVERYTHING)
     assert made.workers == 3
     assert made.stop_timeout == 5.0
+    assert made.buffer_limit == 64 * 1024 * 1024
     assert made.admin == model.Admin("127.0.0.1:9901", False, "t", ("lb.example.com",))
     assert made.access_log == model.AccessLog("/tmp/access.log", "json")
     private = ("172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "::1/128", "fc00::/7")

@@ -26,7 +26,7 @@ DEMO = """target_groups:
 SECTIONS = [  # what is wrong, what stands there, what is said
     ("an unknown section", "listners: []\n", "1:1: listners: unknown key (write listeners)"),
     ("a section of a later version", "scaling_groups: []\n", "1:1: scaling_groups: 'scaling_groups' is not available in this version (start more containers by hand: DNS discovery finds them)"),
-    ("an unknown section near nothing", "frobnicate: 1\n", "1:1: frobnicate: unknown key (known here: admin, workers, stop_timeout, access_log, listeners, target_groups)"),
+    ("an unknown section near nothing", "frobnicate: 1\n", "1:1: frobnicate: unknown key (known here: admin, workers, stop_timeout, buffer_limit, access_log, listeners, target_groups)"),
     ("a section that is no set of keys", "admin: 127.0.0.1:9900\n", "1:8: admin: '127.0.0.1:9900' is not a set of keys (write keys below it: address, insecure, token, token_file, hosts)"),
     ("an empty section", "admin:\n", "1:7: admin: is empty (remove it, or write keys below it: address, insecure, token, token_file, hosts)"),
     ("a key written twice", "workers: 2\nworkers: 3\n", "2:1: workers: written twice, first in c.yaml:1:1 (keep one of them)"),

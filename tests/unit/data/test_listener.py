@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from balancer.board import layout
+from balancer.data.clients import Clients
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import FixedResponse, Forward, Limits, Match, Rule
 from tests.support import http1
@@ -137,3 +138,33 @@ def test_what_no_target_is_asked_is_answered_here(request_: bytes, status: bytes
             assert b"\r\nAllow: " in answer
         if request_.startswith(b"HEAD"):
             assert answer.endswith(b"\r\n\r\n")
+
+
+def test_the_connections_of_a_client_are_those_of_all_workers() -> None:
+    with stage(limits=Limits(connections_per_client=3)) as set_:
+        other = Clients(set_.board, 1, 2)
+        set_.place.clients = Clients(set_.board, 0, 2)
+        assert [other.joined("web", "203.0.113.9"), other.joined("web", "203.0.113.9")] == [1, 2]
+        assert set_.client("203.0.113.9").take() == b""
+        over = set_.client("203.0.113.9")
+        assert over.take().startswith(b"HTTP/1.1 429")
+        over.feed_reset()
+        set_.loop.run()
+        other.left("web", "203.0.113.9")
+        assert set_.client("203.0.113.9").take() == b""
+        assert other.joined("web", "203.0.113.9") == 4 and other.joined("other", "203.0.113.9") == 1
+
+
+def test_connections_are_counted_from_the_reload_that_limits_them() -> None:
+    with stage() as set_:
+        old = set_.client()
+        (listener,) = set_.snapshot.listeners
+        limited = replace(listener, limits=Limits(connections_per_client=1))
+        set_.publish(replace(set_.snapshot, listeners=(limited,)))
+        assert set_.client().take().startswith(b"HTTP/1.1 429")
+        set_.publish(replace(set_.snapshot, listeners=(listener,)))
+        assert set_.client().take() == b""
+        old.feed_reset()
+        set_.loop.run()
+        set_.publish(replace(set_.snapshot, listeners=(limited,)))
+        assert set_.client().take().startswith(b"HTTP/1.1 429")
