@@ -61,6 +61,9 @@ bench: $(READY)
 soak: $(READY)
 	$(PYTEST) -m soak tests/system
 
+chaos: $(READY)
+	$(BIN)/python -m tests.system.chaos.run
+
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz.run
 

@@ -3,6 +3,7 @@
     /healthz           200, or 503 for as often as /fail?health=N says; never counted
     /count             {"total", "posts", "bytes_in", "bytes_out", "open", "active"}; never counted
     /slow?ms=300       the usual answer, later
+    /stream?ms=20      200 in eight chunks, one each 20 ms, each with the mark; the last one says `end`
     /begun             200 and half of a body, whose other half never comes
     /missing           404
     Upgrade: websocket 101, then every byte comes back
@@ -32,6 +33,7 @@ LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 MARK = re.compile(rb"\r\nx-test-id: *([^\r]*)", re.IGNORECASE)
 KEY = re.compile(rb"\r\nsec-websocket-key: *([^\r]*)", re.IGNORECASE)
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
+STREAM = 8  # chunks
 DRAIN = 30.0  # seconds until connections that nobody closes are closed here
 
 
@@ -140,6 +142,12 @@ class Connection(asyncio.Protocol):
                 self.busy = True
                 served.active += 1
                 asyncio.get_running_loop().call_later(int(query.rpartition(b"=")[2]) / 1000, self.late, head)
+            elif path == b"/stream":
+                self.busy = True
+                served.active += 1
+                self.stream(
+                    head, mark[1] if (mark := MARK.search(head)) else b"-", int(query.rpartition(b"=")[2]) / 1000
+                )
             elif path == b"/begun":
                 self.busy = True
                 self.transport.write(served.begun)
@@ -156,6 +164,29 @@ class Connection(asyncio.Protocol):
             self.usual(head, self.served.ok)
             while not self.busy and self.step():
                 pass
+
+    def stream(self, head: bytes, mark: bytes, pause: float, number: int = 0) -> None:
+        """Send a chunk, and the next one later."""
+        if self.transport.is_closing():
+            self.served.active -= 1
+            return
+        if number == 0:
+            fields = b"Transfer-Encoding: chunked\r\nX-Backend: %b\r\nX-Echo-Id: %b\r\n" % (self.served.body, mark)
+            self.transport.write(b"HTTP/1.1 200 OK\r\n%b\r\n" % fields)
+        piece = b"%b %d\n" % (mark, number) if number < STREAM - 1 else b"%b end\n" % mark
+        self.transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if number < STREAM - 1:
+            asyncio.get_running_loop().call_later(pause, self.stream, head, mark, pause, number + 1)
+            return
+        self.transport.write(b"0\r\n\r\n")
+        self.busy = False
+        self.served.active -= 1
+        if self.served.draining or CLOSE.search(head):
+            self.transport.close()
+            return
+        self.rest()
+        while not self.busy and self.step():
+            pass
 
     def usual(self, head: bytes, start: bytes) -> None:
         served = self.served

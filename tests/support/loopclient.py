@@ -154,6 +154,7 @@ class LoopConnection(asyncio.Protocol):
         self.sample = None
         if head is not None:
             sample.status = int(head.start[0])
+            sample.request_id = (head.get("x-request-id") or b"").decode("latin-1")
             sample.reason = (head.get("proxy-status") or b"").decode("latin-1")
             marks = set(MARK.findall(head.raw)) | set(MARK.findall(body))
             if not cause and marks - {self.mark}:

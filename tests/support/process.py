@@ -27,12 +27,16 @@ def die_with_parent() -> None:
 
 
 def start(
-    argv: Sequence[str], stdout: IO[bytes], stderr: IO[bytes], env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    stdout: IO[bytes],
+    stderr: IO[bytes],
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a program in the repository's root, in a process group of its own."""
     return subprocess.Popen(
         argv,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         cwd=ROOT,
@@ -43,17 +47,18 @@ def start(
 
 
 class Proc:
-    """A process of the test's own; a context manager that kills it at the end."""
+    """A process of the test's own; a context manager that kills it at the end. `commanded`: it reads its stdin."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None, *, commanded: bool = False) -> None:
         self.argv, self.env = list(argv), env
+        self.stdin = subprocess.PIPE if commanded else subprocess.DEVNULL
         self.folder = tempfile.TemporaryDirectory(prefix="proc-")
         self.out, self.err = Path(self.folder.name, "stdout"), Path(self.folder.name, "stderr")
         self._start()
 
     def _start(self) -> None:
         with self.out.open("ab") as out, self.err.open("ab") as err:
-            self.process = start(self.argv, out, err, self.env)
+            self.process = start(self.argv, out, err, self.env, self.stdin)
 
     @property
     def pid(self) -> int:

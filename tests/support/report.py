@@ -20,6 +20,7 @@ class Sample:
     reason: str = ""
     tag: str = ""
     reused: bool = False
+    request_id: str = ""  # of the response head, if one came
 
     @property
     def failed(self) -> bool:
