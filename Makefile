@@ -1,7 +1,7 @@
 # make demo     the main job on this machine, without Docker
 # make test     everything that must hold: lint, types, imports, and every test
 # make lint     style, types and the direction of imports
-# make bench    requests/s and CPU beside nginx and HAProxy
+# make bench    CPU, requests/s and latency beside nginx, HAProxy, Caddy (make bench BENCH="--cases zipf": one case)
 # make soak     the long runs
 # make chaos    fifteen minutes of mixed faults under load (CHAOS_SECONDS=, CHAOS_SEED=)
 # make fuzz     any bytes at parsers, loader and matchers, guided by coverage (FUZZ_SECONDS=60 for each target)
@@ -56,7 +56,7 @@ format: $(READY)
 	$(BIN)/python -m ruff check --fix .
 
 bench: $(READY)
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py $(BENCH)
 
 soak: $(READY)
 	$(PYTEST) -m soak tests/system
