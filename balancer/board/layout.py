@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from balancer.board import histogram
 
 MAGIC = 0x42414C414E434552  # "BALANCER"
-VERSION = 2
+VERSION = 3
 
 # HEAD
 (
@@ -56,7 +56,7 @@ GROUP_BLOCK = 32
 GROUPS_AT = HEAD
 
 # STATES: one block a target
-MAX_TARGETS = 8192
+MAX_TARGETS = 32768
 (
     STATE,
     EVIDENCE,
@@ -95,7 +95,7 @@ ROW_HEAD = 64
     ROW_LOST,  # requests that were inside a worker of this place when it was lost
 ) = range(9)
 ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS)
-CELLS = 1 << 17
+CELLS = 1 << 20
 ROW = ROW_HEAD + CELLS
 ROWS_AT = DRILLS_AT + DRILLS * DRILL_ROOM
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +47,23 @@ def load(
     `environment` is what `${NAME}` sees, and where BALANCER_STOP_GRACE says how long a stop may take (as a duration;
     compose sets it to its stop_grace_period); `nofile` the number of descriptors a process may have, None if unknown.
     """
+    with _uncollected():
+        return _load(path, environment, cpus, nofile)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no cycles meanwhile: a large file makes a million objects, all of them alive until it is read."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def _load(path: Path, environment: Mapping[str, str], cpus: Callable[[], int], nofile: int | None) -> Loaded:
     read = source.read(path, environment)
     told = list(read.faults)
     files = list(read.files)
