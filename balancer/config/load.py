@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from balancer.config.sections.configuration import Configuration
 from balancer.config.validate import validate
 from balancer.config.writable import why_not
 from balancer.model.snapshot import Snapshot
+from balancer.model.uncollected import uncollected
 from balancer.model.units import parse_duration
 
 _FIXED = ("workers", "admin.address")
@@ -47,20 +46,8 @@ def load(
     `environment` is what `${NAME}` sees, and where BALANCER_STOP_GRACE says how long a stop may take (as a duration;
     compose sets it to its stop_grace_period); `nofile` the number of descriptors a process may have, None if unknown.
     """
-    with _uncollected():
+    with uncollected():
         return _load(path, environment, cpus, nofile)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Look for no cycles meanwhile: a large file makes a million objects, all of them alive until it is read."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _load(path: Path, environment: Mapping[str, str], cpus: Callable[[], int], nofile: int | None) -> Loaded:

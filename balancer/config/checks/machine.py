@@ -21,8 +21,8 @@ Bound = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 def bound(address: str) -> Bound | None:
     """Return address and port as numbers, None if the address is not literal."""
     host, port = split_address(address) or ("", 0)
-    address = literal(host)
-    return None if address is None else (address, port)
+    number = literal(host)
+    return None if number is None else (number, port)
 
 
 def collide(one: Bound | None, other: Bound | None) -> bool:
