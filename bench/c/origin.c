@@ -2,7 +2,10 @@
  *
  *     origin FIRST_PORT PORTS ADDRESSES
  *
- * listens on FIRST_PORT and the PORTS - 1 after it, on 127.0.0.1 and on 127.0.1.1 … 127.0.1.ADDRESSES: each pair is a
+ *     origin PORT 1 lo        listens on every address of the loopback device, and prints every 100 ms how many connections
+ *                             came in them (for scale.py)
+ *
+ * The first listens on FIRST_PORT and the PORTS - 1 after it, on 127.0.0.1 and on 127.0.1.1 … 127.0.1.ADDRESSES: each pair is a
  * target, which says so in X-Served-By. It reads a request's body to the end, then answers:
  *
  *     /bytes/N     N bytes, with Content-Length       /chunked/N   N bytes in chunks of 64 KiB
@@ -38,7 +41,7 @@ typedef struct {
 } Peer;
 
 static char unit[7 + CHUNK + 2], date[64], tail[] = "0\r\n\r\n";
-static int poller;
+static int poller, telling;
 
 static void quit(const char *what) {
     perror(what);
@@ -54,11 +57,13 @@ static void listen_on(const char *address, int port) {
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     Peer *peer = calloc(1, sizeof *peer);
     int yes = 1;
-    inet_pton(AF_INET, address, &here.sin_addr);
+    if (telling) here.sin_addr.s_addr = INADDR_ANY;
+    else inet_pton(AF_INET, address, &here.sin_addr);
     peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     peer->listening = 1;
     snprintf(peer->name, sizeof peer->name, "%s:%d", address, port);
     setsockopt(peer->fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (telling && setsockopt(peer->fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3)) quit("SO_BINDTODEVICE");
     if (bind(peer->fd, (struct sockaddr *)&here, sizeof here) || listen(peer->fd, 4096)) quit(peer->name);
     watch(peer, EPOLL_CTL_ADD, EPOLLIN);
 }
@@ -196,7 +201,9 @@ int main(int count, char **given) {
     static char read_into[256 * 1024];
     struct epoll_event events[BATCH];
     time_t second = 0;
+    uint64_t accepted = 0, told = 0;
     if (count != 4) return 2;
+    telling = !strcmp(given[3], "lo");
     signal(SIGPIPE, SIG_IGN);
     poller = epoll_create1(EPOLL_CLOEXEC);
     memset(unit, 'x', sizeof unit);
@@ -211,7 +218,13 @@ int main(int count, char **given) {
         }
     }
     for (;;) {
-        int ready = epoll_wait(poller, events, BATCH, -1);
+        int ready = epoll_wait(poller, events, BATCH, telling ? 10 : -1);
+        if (telling && now_ns() / 100000000u != told) {
+            told = now_ns() / 100000000u;
+            printf("%llu %llu\n", (unsigned long long)told, (unsigned long long)accepted);
+            fflush(stdout);
+            accepted = 0;
+        }
         if (time(NULL) != second) {
             second = time(NULL);
             strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&second));
@@ -223,6 +236,7 @@ int main(int count, char **given) {
                 while ((fd = accept4(peer->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
                     Peer *client = calloc(1, sizeof *client);
                     client->fd = fd;
+                    accepted++;
                     memcpy(client->name, peer->name, sizeof client->name);
                     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
                     watch(client, EPOLL_CTL_ADD, EPOLLIN);
