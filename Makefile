@@ -1,7 +1,8 @@
 # make demo     the main job on this machine, without Docker
 # make test     everything that must hold: lint, types, imports, and every test
 # make lint     style, types and the direction of imports
-# make bench    requests/s and CPU beside nginx and HAProxy
+# make bench    CPU, requests/s and latency beside nginx, HAProxy, Caddy (make bench BENCH="--cases zipf": one case)
+# make bench-scale  control with 10,000 targets and 5,000 rules, each figure beside its target
 # make soak     the long runs
 # make chaos    fifteen minutes of mixed faults under load (CHAOS_SECONDS=, CHAOS_SEED=)
 # make fuzz     any bytes at parsers, loader and matchers, guided by coverage (FUZZ_SECONDS=60 for each target)
@@ -20,7 +21,7 @@ PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pyt
 
 # Compose, system and lint each want the machine for themselves.
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system test-compose lint format bench soak chaos fuzz fuzz-wire lock clean
+.PHONY: help demo test test-fast test-system test-compose lint format bench bench-scale soak chaos fuzz fuzz-wire lock clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -56,7 +57,10 @@ format: $(READY)
 	$(BIN)/python -m ruff check --fix .
 
 bench: $(READY)
-	$(BIN)/python bench/run.py
+	$(BIN)/python bench/run.py $(BENCH)
+
+bench-scale: $(READY)
+	$(BIN)/python bench/scale.py $(BENCH)
 
 soak: $(READY)
 	$(PYTEST) -m soak tests/system

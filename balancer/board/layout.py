@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from balancer.board import histogram
 
 MAGIC = 0x42414C414E434552  # "BALANCER"
-VERSION = 2
+VERSION = 3
 
 # HEAD
 (
@@ -56,7 +56,7 @@ GROUP_BLOCK = 32
 GROUPS_AT = HEAD
 
 # STATES: one block a target
-MAX_TARGETS = 8192
+MAX_TARGETS = 32768
 (
     STATE,
     EVIDENCE,
@@ -98,7 +98,7 @@ ROW_HEAD = 64
     ROW_BUFFERED,  # bytes that wait in it (gauge)
 ) = range(12)
 ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS, ROW_LAG, ROW_SHED, ROW_BUFFERED)
-CELLS = 1 << 17
+CELLS = 1 << 20
 ROW = ROW_HEAD + CELLS
 ROWS_AT = DRILLS_AT + DRILLS * DRILL_ROOM
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from functools import lru_cache
 from typing import Annotated
 
 from balancer.config.fields import Read, shown, text_of, wrong
@@ -22,11 +23,13 @@ def split_address(text: str) -> tuple[str, int] | None:
     if not colon or re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) is None or int(port) > 65535:
         return None
     if host.startswith("[") and host.endswith("]"):
-        return (host[1:-1], int(port)) if _ip(host[1:-1]) else None
+        return (host[1:-1], int(port)) if literal(host[1:-1]) else None
     return None if ":" in host else (host, int(port))
 
 
-def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+@lru_cache(maxsize=32 * 1024)  # an address is looked at several times on its way through the checks
+def literal(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address that a text is, None if it is none."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -35,7 +38,7 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def is_ip(host: str) -> bool:
     """Return whether a host is a literal address."""
-    return _ip(host) is not None
+    return literal(host) is not None
 
 
 def is_host_name(host: str) -> bool:

@@ -14,6 +14,7 @@ from balancer.config.sections.configuration import Configuration
 from balancer.config.validate import validate
 from balancer.config.writable import why_not
 from balancer.model.snapshot import Snapshot
+from balancer.model.uncollected import uncollected
 from balancer.model.units import parse_duration
 
 _FIXED = ("workers", "admin.address")
@@ -45,6 +46,11 @@ def load(
     `environment` is what `${NAME}` sees, and where BALANCER_STOP_GRACE says how long a stop may take (as a duration;
     compose sets it to its stop_grace_period); `nofile` the number of descriptors a process may have, None if unknown.
     """
+    with uncollected():
+        return _load(path, environment, cpus, nofile)
+
+
+def _load(path: Path, environment: Mapping[str, str], cpus: Callable[[], int], nofile: int | None) -> Loaded:
     read = source.read(path, environment)
     told = list(read.faults)
     files = list(read.files)

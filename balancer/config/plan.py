@@ -135,24 +135,27 @@ def _listeners(old: Snapshot, new: Snapshot) -> Iterator[Change]:
 
 def _rules(old: Listener, new: Listener) -> Iterator[Change]:
     cost = "applies to the next request"
+    if old.rules == new.rules:
+        return
     before, after = _keyed(old.rules), _keyed(new.rules)
-    gone = [key for key in before if key not in after]
-    come = [key for key in after if key not in before]
-    for key in list(gone):  # a rule without a name whose match was edited is still the rule in that place
-        twin = next((other for other in come if before[key].name == after[other].name), None)
-        if twin is not None and _UNNAMED.fullmatch(before[key].name):
-            gone.remove(key)
-            come.remove(twin)
-            before = {twin if other == key else other: rule for other, rule in before.items()}
-    for key in gone:
-        yield Change(Kind.REMOVED, "rule", _rule_path(old, before[key]), cost)
+    come = dict.fromkeys(key for key in after if key not in before)
+    places = {after[key].name: key for key in reversed(come)}
+    twins: dict[object, object] = {}
+    for key, rule in before.items():  # a rule without a name whose match was edited is still the rule in that place
+        if key not in after and _UNNAMED.fullmatch(rule.name) and rule.name in places:
+            twins[key] = places.pop(rule.name)
+            del come[twins[key]]
+    before = {twins.get(key, key): rule for key, rule in before.items()}
+    for key, rule in before.items():
+        if key not in after:
+            yield Change(Kind.REMOVED, "rule", _rule_path(old, rule), cost)
     for key, rule in after.items():
         if key in come:
             yield Change(Kind.ADDED, "rule", _rule_path(new, rule), cost)
         elif changed := _rule_differences(before[key], rule):
             yield Change(Kind.CHANGED, "rule", _rule_path(new, rule), cost, changed)
-    kept = [key for key in before if key in after and key not in come]
-    if kept != [key for key in after if key in kept]:
+    kept = dict.fromkeys(key for key in before if key in after and key not in come)
+    if list(kept) != [key for key in after if key in kept]:
         order = Field("order", *(", ".join(rule.name for rule in rules) for rules in (old.rules, new.rules)))
         yield Change(Kind.CHANGED, "rule", f"listeners.{new.name}.rules", cost, (order,))
 
@@ -160,7 +163,7 @@ def _rules(old: Listener, new: Listener) -> Iterator[Change]:
 def _keyed(rules: tuple[Rule, ...]) -> dict[object, Rule]:
     """Return the rules by what makes them the same in two files: the name, or else what they match."""
     seen: Counter[object] = Counter()
-    keyed: dict[object, Rule] = {}
+    keyed: dict[object, Rule] = {}  # in the order of the rules
     for rule in rules:
         key: object = rule.match if _UNNAMED.fullmatch(rule.name) else rule.name
         keyed[key, seen[key]] = rule
@@ -204,6 +207,8 @@ def _groups(old: Snapshot, new: Snapshot) -> Iterator[Change]:
         if name not in before:
             cost = "its targets get requests at once, and their first checks"
             yield Change(Kind.ADDED, "target group", f"target_groups.{name}", cost)
+            continue
+        if before[name] == group:
             continue
         changed = _differences(before[name], group, without=("targets", "discover"))
         if changed:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
 
 _PATIENCE = 1000  # readings of a board that is being written, before it is taken as it is
+_RARELY = 4  # looks of the coarse clock between two at targets without connections
 _EXACT = 64  # targets up to which least_conn adds up all workers at each pick
 
 
@@ -41,8 +42,11 @@ class LiveGroup:
         "_living",
         "_reasons",
         "_scene",
+        "_seen",
         "_slot",
+        "_spans",
         "_spreader",
+        "_turn",
         "_weights",
         "budget",
         "careful",
@@ -85,6 +89,9 @@ class LiveGroup:
         self.scene = 0  # the number of what `balancer explain` shows of the rotation
         self._scene = b""
         self.passed: tuple[int, ...] = ()  # targets at max_connections that the last pick had to pass over
+        self._spans = _spans([target.state_slot for target in targets])
+        self._seen: tuple[bytes, ...] = ()  # the cells that the rotation was built of
+        self._turn = 0
         self._reasons = slots.get(f"reasons|{spec.name}", -1)
         self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
         self.retrying = 0
@@ -117,6 +124,18 @@ class LiveGroup:
         return self.targets[slot].active
 
     # What control says
+
+    def outdated(self) -> bool:
+        """Return whether the board says anything else than when it was last read, as far as this group goes."""
+        seen = self.place.board.read(self._told)
+        return seen is None or seen[1] != self._seen
+
+    def _told(self, cells: memoryview[int]) -> tuple[bytes, ...]:
+        told = [cells[start:end].tobytes() for start, end in self._spans]
+        if self._slot >= 0:
+            at = board.group_at(self._slot)
+            told.append(cells[at : at + layout.GROUP_BLOCK].tobytes())
+        return (*told, cells[layout.DRILL_UNTIL : layout.DRILL_UNTIL + 1].tobytes())
 
     def refresh(self) -> None:
         """Read states and shares from the board and build the rotation anew."""
@@ -153,6 +172,7 @@ class LiveGroup:
         self, cells: memoryview[int]
     ) -> tuple[list[tuple[State, Evidence, int, int, int]], tuple[int, ...], tuple[bool, ...], int]:
         states = []
+        self._seen = self._told(cells)
         drill = cells[layout.DRILL_UNTIL]
         for target in self.targets:
             if target.state_slot < 0:
@@ -323,9 +343,13 @@ class LiveGroup:
         """Called by the coarse clock: queues, own ejections and drills that are over, gauges."""
         if any(self._drilled) and now * 1000 >= self.place.board.cells[layout.DRILL_UNTIL]:
             self.refresh()
+        self._turn = (self._turn + 1) % _RARELY
+        # Of many targets those at rest are looked at now and then: there is nothing to show, and others' counts wait.
+        every = (len(self.targets) <= _EXACT and self.place.places > 1) or not self._turn
         for target in self.targets:
-            target.look(now)
-            target.show()
+            if every or target.connections or target.visible or target.waiting or target.connecting:
+                target.look(now)
+                target.show()
             if target.ejected_until and now >= target.ejected_until:
                 self.refresh()
         if self.place.recent.stale(self.scene):
@@ -403,3 +427,17 @@ class LiveGroup:
     def count_retry(self, reason: Reason) -> None:
         """Count a try beyond the first."""
         self.place.add(self._reasons + layout.REASONS_RETRIES + REASON_CODES[reason] if self._reasons >= 0 else -1)
+
+
+def _spans(slots: list[int]) -> list[tuple[int, int]]:
+    """Return the cells of these places as few spans: those of a group lie side by side unless some came later."""
+    spans: list[tuple[int, int]] = []
+    for slot in slots:
+        if slot < 0:
+            continue
+        start = board.state_at(slot)
+        if spans and spans[-1][1] == start:
+            spans[-1] = (spans[-1][0], start + layout.STATE_BLOCK)
+        else:
+            spans.append((start, start + layout.STATE_BLOCK))
+    return spans

@@ -56,9 +56,21 @@ class LiveListener:
         self.spec: Listener
         self.nowhere: Route
 
-    def configure(self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int]) -> None:
-        """Serve by another snapshot from the next request on. Nothing here can fail."""
+    def is_as(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
+        """Return whether it serves by exactly this already: the same words, and the very groups it forwards to."""
+        same = all(groups.get(name) is group for name, group in self._groups.items())
+        return same and self.spec == spec
+
+    def configure(
+        self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int], router: Router | None = None
+    ) -> None:
+        """Serve by another snapshot from the next request on. Nothing here can fail.
+
+        `router`: that of its rules, where it is made already.
+        """
         self.spec = spec
+        names = {name for rule in spec.rules if isinstance(rule.action, Forward) for name, _ in rule.action.groups}
+        self._groups = {name: groups.get(name) for name in names}
         self._slots = slots
         self._cell = slots.get(f"listener|{spec.name}", -1)
         self.active_cell = (self._cell if self._cell >= 0 else layout.NOWHERE) + layout.LISTENER_ACTIVE
@@ -66,7 +78,7 @@ class LiveListener:
         connect.may_leave_unacknowledged(self._sock, connect.client_patience(spec.timeouts.write_idle))
         self.first_byte = spec.timeouts.first_byte or NEVER
         self.most_requests = spec.limits.keep_alive_requests or 1 << 62
-        self._router = Router(spec.rules)
+        self.router = router or Router(spec.rules)
         self._responses = ResponseMemory(remember=self.place.remember)
         self._limits = () if spec.rate_limit is None else (Limiter(spec.name, "", spec.rate_limit),)
         noted = {limiter.header for limiter in self._limits if limiter.header}
@@ -83,7 +95,7 @@ class LiveListener:
         self._remembered = 0
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
-        wanted = self._router.header_names
+        wanted = self.router.header_names
         # Two halves that are known are not measured together: where a limit is below what may be kept, nothing is.
         remember = self.place.remember and spec.limits.head >= 2 * MAX_KEPT
         self._memories = {
@@ -140,7 +152,7 @@ class LiveListener:
 
     def find_route(self, line: Line, block: Block) -> Route:
         """Return where a request goes, and remember it with its line."""
-        found = self._router.match(line.shown_method, block.host, line.path, line.query, block.values)
+        found = self.router.match(line.shown_method, block.host, line.path, line.query, block.values)
         match found:
             case Matched():
                 route = self._routes[found.index]

@@ -41,6 +41,7 @@ class _Next:
     groups: dict[str, LiveGroup]
     targets: dict[tuple[str, str, str, int], LiveTarget]
     sockets: dict[str, socket.socket]
+    routers: dict[str, Router]
 
 
 class Live:
@@ -72,11 +73,31 @@ class Live:
 
     # Snapshots
 
-    def build(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
-        """Make what `swap` will put in place; ValueError, and nothing changed, if it cannot be."""
+    def prepare(self, snapshot: Snapshot) -> dict[str, Router]:
+        """Return the routers of a snapshot, by listener; ValueError. May be called in another thread: it only reads."""
+        routers = {}
+        for spec in snapshot.listeners:
+            running = self.listeners.get(spec.name)
+            same = running is not None and running.spec.rules == spec.rules
+            routers[spec.name] = running.router if running is not None and same else Router(spec.rules)
+        return routers
+
+    def build(
+        self, snapshot: Snapshot, sockets: dict[str, socket.socket], routers: dict[str, Router] | None = None
+    ) -> None:
+        """Make what `swap` will put in place; ValueError, and nothing changed, if it cannot be.
+
+        `routers`: what `prepare` returned, if it was called.
+        """
         groups: dict[str, LiveGroup] = {}
         targets: dict[tuple[str, str, str, int], LiveTarget] = {}
         for spec in snapshot.target_groups:
+            running = self.groups.get(spec.name)
+            if running is not None and running.spec == spec and not any(live.removed for live in running.targets):
+                groups[spec.name] = running
+                for kept in running.targets:
+                    targets[spec.name, kept.spec.name, kept.spec.ip, kept.spec.port] = kept
+                continue
             own = []
             for target in spec.targets:
                 key = (spec.name, target.name, target.ip, target.port)
@@ -85,16 +106,11 @@ class Live:
                     live = LiveTarget(self.place, spec, target, snapshot.slots)
                 targets[key] = live
                 own.append(live)
-            running = self.groups.get(spec.name)
-            if running is not None and running.spec == spec and running.targets == own:
-                groups[spec.name] = running
-            else:
-                groups[spec.name] = LiveGroup(self.place, spec, own, snapshot.slots)
+            groups[spec.name] = LiveGroup(self.place, spec, own, snapshot.slots)
         for listener in snapshot.listeners:
             if listener.name not in sockets:
                 raise ValueError(f"no socket for listener {listener.name!r}")
-            Router(listener.rules)  # raises ValueError
-        self._next = _Next(snapshot, groups, targets, sockets)
+        self._next = _Next(snapshot, groups, targets, sockets, routers or self.prepare(snapshot))
 
     def withdraw(self) -> None:
         """Forget what was built."""
@@ -111,13 +127,13 @@ class Live:
             self.place.access_log.open(snapshot.access_log.path)
         except OSError as error:  # traffic matters more than its log: what was logged to before stays
             log.error("access log cannot be opened path=%s error=%r", snapshot.access_log.path, error.strerror)
-        specs = {group.name: {target.name: target for target in group.targets} for group in snapshot.target_groups}
         for name, group in found.groups.items():
             running = self.groups.get(name)
             if running is not group:
                 group.take_over(running)
+                specs = {target.name: target for target in group.spec.targets}
                 for live in group.targets:
-                    live.configure(group.spec, specs[name][live.name])
+                    live.configure(group.spec, specs[live.name])
         for name, group in self.groups.items():
             if name not in found.groups:
                 group.dissolve()
@@ -128,9 +144,9 @@ class Live:
                 target.leave()
         for target in self.targets.values():
             target.show()
-        self._listen(snapshot, found.sockets)
+        self._listen(snapshot, found.sockets, found.routers)
 
-    def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
+    def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket], routers: dict[str, Router]) -> None:
         wanted = {listener.name: listener for listener in snapshot.listeners}
         for name, live in list(self.listeners.items()):
             if name not in wanted or self._sockets.get(name) is not sockets[name]:
@@ -143,11 +159,11 @@ class Live:
             running = self.listeners.get(name)
             if running is None:
                 running = LiveListener(self.place, name, sockets[name].dup())
-                running.configure(spec, self.groups, snapshot.slots)
+                running.configure(spec, self.groups, snapshot.slots, routers[name])
                 self.listeners[name] = running
                 self._spawn(running.serve())
-            else:
-                running.configure(spec, self.groups, snapshot.slots)
+            elif not running.is_as(spec, self.groups):
+                running.configure(spec, self.groups, snapshot.slots, routers[name])
         self._sockets = dict(sockets)
 
     async def _retire(self, live: LiveListener, seconds: float) -> None:
@@ -166,7 +182,8 @@ class Live:
     def states(self) -> None:
         """Read the board: control has written."""
         for group in self.groups.values():
-            group.refresh()
+            if group.outdated():
+                group.refresh()
 
     def veto(self, group: str, target: str) -> None:
         """Take back an ejection that this worker made for itself."""

@@ -70,12 +70,9 @@ class Route:
         self.flow = slots.get(f"flow|{listener}|{name}", layout.NOWHERE)
         self._reasons = slots.get(f"reasons|{name}", layout.NOWHERE)
         self.hits: dict[LiveTarget | None, int] = {None: slots.get(f"hits|{listener}|{name}|", layout.NOWHERE)}
-        if group is not None:
-            for target in group.targets:
-                self.hits_of(target)
 
     def hits_of(self, target: LiveTarget | None) -> int:
-        """Return the cell of a target's hits; one that joined after this route was made is looked up once."""
+        """Return the cell of a target's hits, and keep it: each is looked up once, when it has served."""
         name = "" if target is None else target.name
         group = self.group.spec.name if self.group is not None else ""
         cell = self._slots.get(f"hits|{self.listener}|{group}|{name}", self.hits[None])

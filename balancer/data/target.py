@@ -82,6 +82,7 @@ class LiveTarget:
         "streaks",
         "timeouts",
         "troubled",
+        "visible",
         "waiting",
     )
 
@@ -101,6 +102,7 @@ class LiveTarget:
         self.idle_limit = NEVER  # learned: how long this target keeps an idle connection
         self.pooling = True  # connections may rest here
         self.removed = False
+        self.visible = False  # it had connections when it was last shown
         self.draining: asyncio.TimerHandle | None = None  # what ends its last requests
         self.may_connect = MAX_CONNECTING  # connects in progress; fewer while it starts slowly
         self.last_head, self.last_response = b"HTTP/1.1", NO_RESPONSE  # most often the next is the same
@@ -320,6 +322,7 @@ class LiveTarget:
             self.place.row[self.active_cell] = self.active
             self.place.row[self.cell + layout.TARGET_CONNECTIONS] = len(self.connections)
             self.place.row[self.cell + layout.TARGET_IDLE] = len(self.idle)
+        self.visible = bool(self.connections)
 
     def leave(self) -> None:
         """The target is gone from the snapshot: its last requests end, at the latest after the drain time."""

@@ -1,4 +1,8 @@
-"""Snapshot ↔ JSON bytes, by the types of its fields; a format number guards against another version's bytes."""
+"""Snapshot ↔ JSON bytes, by the types of its fields; a format number guards against another version's bytes.
+
+What is to be done with each type is found out once: a snapshot may hold ten thousand targets, and a worker that reads
+it has requests to serve.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Callable
 from enum import Enum
 from functools import cache
 
@@ -13,10 +18,13 @@ from balancer.model.snapshot import Snapshot
 
 FORMAT = 1
 
+_Step = Callable[[typing.Any], typing.Any] | None
+"""What becomes of a value; None: it stays as it is."""
+
 
 def encode(snapshot: Snapshot) -> bytes:
     """Return the snapshot as UTF-8 JSON."""
-    return json.dumps({"format": FORMAT, "snapshot": _plain(snapshot)}, separators=(",", ":")).encode()
+    return json.dumps({"format": FORMAT, "snapshot": _writer(Snapshot)(snapshot)}, separators=(",", ":")).encode()
 
 
 def decode(data: bytes) -> Snapshot:
@@ -24,18 +32,7 @@ def decode(data: bytes) -> Snapshot:
     document = json.loads(data)
     if document.get("format") != FORMAT:
         raise ValueError(f"snapshot format {document.get('format')!r} is not {FORMAT}")
-    return typing.cast(Snapshot, _typed(Snapshot, document["snapshot"]))
-
-
-def _plain(value: object) -> object:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        plain = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"_": type(value).__name__, **plain}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    return value
+    return typing.cast(Snapshot, _reader(Snapshot)(document["snapshot"]))
 
 
 @cache
@@ -43,25 +40,91 @@ def _hints(cls: type) -> dict[str, object]:
     return typing.get_type_hints(cls)
 
 
-def _typed(hint: typing.Any, value: typing.Any) -> object:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        members = [member for member in typing.get_args(hint) if member is not type(None)]
-        if len(members) > 1:
-            members = [member for member in members if member.__name__ == value["_"]]
-        return _typed(members[0], value)
-    if origin is tuple:
-        inner = typing.get_args(hint)
-        if len(inner) == 2 and inner[1] is Ellipsis:
-            return tuple(_typed(inner[0], item) for item in value)
-        return tuple(_typed(kind, item) for kind, item in zip(inner, value, strict=True))
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        hints = _hints(hint)
-        return hint(**{name: _typed(hints[name], item) for name, item in value.items() if name != "_"})
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    if hint is float:
-        return float(value)
-    return value
+def _members(hint: typing.Any) -> list[typing.Any]:
+    """Return the members of a union but None, the type itself if it is none."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [member for member in typing.get_args(hint) if member is not type(None)]
+    return [hint]
+
+
+# Values to JSON
+
+
+@cache
+def _writer(cls: type) -> Callable[[typing.Any], dict[str, object]]:
+    name = cls.__name__
+    steps = [(field.name, _written(_hints(cls)[field.name])) for field in dataclasses.fields(cls)]
+
+    def write(value: typing.Any) -> dict[str, object]:
+        plain: dict[str, object] = {"_": name}
+        for key, step in steps:
+            own = getattr(value, key)
+            plain[key] = own if step is None or own is None else step(own)
+        return plain
+
+    return write
+
+
+def _written(hint: typing.Any) -> _Step:
+    members = _members(hint)
+    if len(members) > 1:  # of dataclasses
+        named: dict[type, Callable[[typing.Any], object]] = {member: _writer(member) for member in members}
+        return lambda value: named[type(value)](value)
+    kind = members[0]
+    if typing.get_origin(kind) is tuple:
+        steps = [_written(one) for one in typing.get_args(kind) if one is not Ellipsis]
+        if not any(steps):
+            return None  # JSON has lists for tuples
+        if len(steps) == 1:
+            (step,) = steps
+            assert step is not None
+            return lambda value: [step(item) for item in value]
+        return lambda value: [item if step is None else step(item) for step, item in zip(steps, value, strict=True)]
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _writer(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return lambda value: value.value
+    return None
+
+
+# JSON to values
+
+
+@cache
+def _reader(cls: type) -> Callable[[dict[str, typing.Any]], object]:
+    steps = {name: _read(hint) for name, hint in _hints(cls).items()}
+    steps["_"] = None
+
+    def read(plain: dict[str, typing.Any]) -> object:
+        found = {}
+        for key, own in plain.items():
+            step = steps[key]
+            found[key] = own if step is None or own is None else step(own)
+        found.pop("_", None)
+        return cls(**found)
+
+    return read
+
+
+def _read(hint: typing.Any) -> _Step:
+    members = _members(hint)
+    if len(members) > 1:
+        named = {member.__name__: _reader(member) for member in members}
+        return lambda value: named[value["_"]](value)
+    kind = members[0]
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)
+        steps = [_read(one) for one in inner if one is not Ellipsis]
+        if inner[-1] is not Ellipsis:
+            return lambda value: tuple(
+                [item if step is None else step(item) for step, item in zip(steps, value, strict=True)]
+            )
+        (step,) = steps
+        if step is None:
+            return tuple
+        return lambda value: tuple([step(item) for item in value])
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _reader(kind)
+    if isinstance(kind, type) and (issubclass(kind, Enum) or kind is float):
+        return kind
+    return None

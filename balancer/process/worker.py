@@ -29,7 +29,13 @@ from balancer.log.sink import LOG, to_stderr
 from balancer.model import codec
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import Snapshot
+from balancer.model.uncollected import uncollected
 from balancer.process.begin import OUR_FAULT, START_WITHIN, beat, begin, no_core_dumps, settle
+from balancer.routing.router import Router
+
+LARGE = 256 * 1024  # bytes of a snapshot that takes long enough to read for a request to notice
+USUAL = sys.getswitchinterval()
+GIVE_WAY = 0.0005  # seconds that a thread may go on while the loop wants to
 
 
 class DataPath(Protocol):
@@ -37,7 +43,12 @@ class DataPath(Protocol):
 
     on_drained: Callable[[], None]  # to be called once `drain` accepts no more
 
-    def build(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
+    def prepare(self, snapshot: Snapshot) -> dict[str, Router]:
+        """Return what can be made of a snapshot in another thread; ValueError if it cannot be."""
+
+    def build(
+        self, snapshot: Snapshot, sockets: dict[str, socket.socket], prepared: dict[str, Router] | None = None, /
+    ) -> None:
         """Build beside what runs, and change nothing; ValueError if it cannot be. Replaces an earlier build.
 
         `sockets` by listener; one that runs already is the same object again. They stay the worker's, which closes
@@ -76,6 +87,8 @@ class Worker:
         self._held: dict[int, socket.socket] = {}  # by inode: whoever comes twice is the same socket
         self._running: dict[str, socket.socket] = {}
         self._built: tuple[int, dict[str, socket.socket]] | None = None
+        self._building: Task[None] | None = None  # a large snapshot is read in a thread
+        self._offer: dict[str, socket.socket] = {}  # its sockets
         self._generation = -1
         self._draining: Task[None] | None = None
         self.done: Future[int] = loop.create_future()
@@ -121,17 +134,48 @@ class Worker:
         revision = int(message["revision"])
         self._withdraw()
         try:
-            snapshot = codec.decode(take(descriptors))
+            data = take(descriptors)
             sockets = self._adopt(tuple(message["listeners"]), descriptors)
-            self._data.build(snapshot, sockets)
+            if len(data) > LARGE:
+                self._offer = sockets
+                self._building = self._loop.create_task(self._build_beside(revision, data, sockets))
+                return
+            self._data.build(codec.decode(data), sockets)
         except Exception as error:
-            if not isinstance(error, ValueError):
-                LOG.exception("a snapshot could not be built")
-            self._close_unused()
-            self._say({"is": "refused", "revision": revision, "error": str(error) or repr(error)})
+            self._refuse(revision, error)
             return
+        self._have_built(revision, sockets)
+
+    async def _build_beside(self, revision: int, data: bytes, sockets: dict[str, socket.socket]) -> None:
+        """Build while requests go on: what takes long is done in a thread that gives way at once."""
+
+        def read() -> tuple[Snapshot, dict[str, Router]]:
+            snapshot = codec.decode(data)
+            return snapshot, self._data.prepare(snapshot)
+
+        sys.setswitchinterval(GIVE_WAY)
+        try:
+            with uncollected():
+                snapshot, prepared = await self._loop.run_in_executor(None, read)
+                self._data.build(snapshot, sockets, prepared)
+        except Exception as error:
+            self._refuse(revision, error)
+        else:
+            self._have_built(revision, sockets)
+        finally:
+            sys.setswitchinterval(USUAL)
+
+    def _have_built(self, revision: int, sockets: dict[str, socket.socket]) -> None:
+        self._building, self._offer = None, {}
         self._built = revision, sockets
         self._say({"is": "built", "revision": revision})
+
+    def _refuse(self, revision: int, error: Exception) -> None:
+        if not isinstance(error, ValueError):
+            LOG.error("a snapshot could not be built", exc_info=error)
+        self._building, self._offer = None, {}
+        self._close_unused()
+        self._say({"is": "refused", "revision": revision, "error": str(error) or repr(error)})
 
     def _committed(self, revision: int) -> None:
         if self._built is not None and self._built[0] == revision:
@@ -155,6 +199,9 @@ class Worker:
         self._close_unused()
 
     def _withdraw(self) -> None:
+        if self._building is not None:
+            self._building.cancel()
+            self._building, self._offer = None, {}
         if self._built is not None:
             self._built = None
             self._data.withdraw()
@@ -185,7 +232,7 @@ class Worker:
         return sockets
 
     def _close_unused(self) -> None:
-        used = set(self._running.values()) | set(self._built[1].values() if self._built else ())
+        used = {*self._running.values(), *self._offer.values(), *(self._built[1].values() if self._built else ())}
         for inode, sock in list(self._held.items()):
             if sock not in used:
                 del self._held[inode]
@@ -203,6 +250,7 @@ class Worker:
             self._end(0)
 
     def _drained(self) -> None:
+        self._withdraw()
         self._running, self._built = {}, None
         self._close_unused()
         self._say({"is": "drained"})
@@ -274,7 +322,8 @@ def start(new: NewDataPath, place: str) -> int:
         return 0
     board = Board(descriptors[0])
     os.close(descriptors.pop(0))
-    snapshot = codec.decode(take(descriptors))
+    with uncollected():
+        snapshot = codec.decode(take(descriptors))
     loop = uvloop.new_event_loop()
 
     async def serve() -> int:

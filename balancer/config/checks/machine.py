@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from balancer.config.addresses import split_address
+from balancer.config.addresses import literal, split_address
 from balancer.config.checks.scope import Scope
 from balancer.config.fault import Finding, Steps, warning
 from balancer.model.units import format_duration
 
 MAX_LISTENERS = 200
 MAX_GROUPS = 512
-MAX_TARGETS = 4096
+MAX_TARGETS = 16384
 ENOUGH_DESCRIPTORS = 4096
 
 Bound = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
@@ -21,10 +21,8 @@ Bound = tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]
 def bound(address: str) -> Bound | None:
     """Return address and port as numbers, None if the address is not literal."""
     host, port = split_address(address) or ("", 0)
-    try:
-        return ipaddress.ip_address(host), port
-    except ValueError:
-        return None
+    number = literal(host)
+    return None if number is None else (number, port)
 
 
 def collide(one: Bound | None, other: Bound | None) -> bool:

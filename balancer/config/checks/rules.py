@@ -112,8 +112,7 @@ def _loop(listener: Listener, rule: Rule, steps: Steps) -> Iterator[Finding]:
     if port == 80:
         same.add("http://{host}{path}")
     goes_on = to.startswith("/") and "{" not in to and "?" not in to and _covers(rule, to)
-    elsewhere = any(other is not rule and _covers(other, to) for other in listener.rules)
-    if to in same or (goes_on and not elsewhere):
+    if to in same or (goes_on and not any(other is not rule and _covers(other, to) for other in listener.rules)):
         problem = f"{redirect.to} leads back to the request itself"
         yield Finding((*steps, "redirect", "to"), problem, "lead to another host or path")
 

@@ -274,9 +274,9 @@ def test_more_than_a_machine_can_hold_is_refused(tmp_path: Path) -> None:
     assert faults(tmp_path, f"listeners:\n{listeners}{DEMO}") == [
         "1:1: listeners: 201 listeners are too many (at most 200; run a second balancer)"
     ]
-    targets = "".join(f'      - {{name: t{i}, address: "10.0.0.1:{1000 + i}"}}\n' for i in range(4097))
+    targets = "".join(f'      - {{name: t{i}, address: "10.0.0.1:{1000 + i}"}}\n' for i in range(16385))
     assert faults(tmp_path, f"{WEB}target_groups:\n  - name: demo\n    targets:\n{targets}") == [
-        "6:1: target_groups: 4097 targets are too many (at most 4096; run a second balancer)"
+        "6:1: target_groups: 16385 targets are too many (at most 16384; run a second balancer)"
     ]
     groups = "".join(f"  - {{name: g{i}, discover: [{{dns: a, port: 1}}]}}\n" for i in range(512))
     assert faults(tmp_path, f"{WEB}{DEMO}{groups}") == [
