@@ -53,7 +53,6 @@ class Exchange:
         "_framing",
         "_holding",
         "_replay",
-        "_replay_size",
         "block",
         "bytes_in",
         "bytes_out",
@@ -199,8 +198,7 @@ class Exchange:
         self.passed = ()
         self.queued = self.queued_at = 0.0  # seconds in a queue; since when, while it waits there
         self.written = self.reused = True
-        self._replay: list[bytes] | None = None
-        self._replay_size = 0
+        self._replay: bytearray | None = None  # all that came of the request's body, in one piece however small it came
         self._framing = _RAW
 
     def begin(self, line: Line, block: Block, now: float) -> None:
@@ -215,7 +213,7 @@ class Exchange:
         own = place.next_id_line()
         self.id_line = b"X-Request-ID: %b\r\n\r\n" % block.request_id if block.request_id else own
         self.request_done = block.length == 0
-        self._replay = None if self.request_done else []
+        self._replay = None if self.request_done else bytearray()
         self.keep = client.persistent and ((line.minor == 1 and block.keep is not False) or block.keep is True)
         self.plain = self.request_done and line.minor == 1 and not line.is_head and not block.upgrade
 
@@ -309,13 +307,13 @@ class Exchange:
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
         self.written = True
         if self._replay:
-            head += b"".join(self._frame(piece) for piece in self._replay)
+            head += self._frame(bytes(self._replay))
         if self.request_done:
             if block.length == CHUNKED:
                 head += LAST_CHUNK
             connection.deadline = now + self._head_limit()
         connection.transport.write(head)
-        if self._replay is not None and not self.request_done:
+        if not self.request_done:
             self._bound_replay()
 
     def _special_head(self) -> bytes:
@@ -341,20 +339,18 @@ class Exchange:
         self.bytes_in += len(payload)
         connection = self.upstream
         if self._replay is not None:
-            self._replay.append(payload)
-            self._replay_size += len(payload)
+            self._replay += payload
         if connection is not None:
             connection.transport.write(self._frame(payload))
-            if self._replay is not None:
-                self._bound_replay()
-        elif self._replay_size > self._replay_limit():
+            self._bound_replay()
+        elif self._replay is not None and len(self._replay) > self._replay_limit():
             self.client.hold(self.client.CONNECTING)
 
     def _replay_limit(self) -> int:
         return self.group.spec.retry.replay_buffer if self.group is not None else 0
 
     def _bound_replay(self) -> None:
-        if self._replay_size > self._replay_limit():
+        if self._replay is not None and len(self._replay) > self._replay_limit():
             self._replay = None  # from here on the request cannot be repeated
 
     def request_end(self) -> None:

@@ -15,7 +15,7 @@ from balancer.data.target import LATE_BODY, LiveTarget
 from balancer.model.reason import Reason
 from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
 from tests.support import http1
-from tests.unit.data.stage import GET, OK, POST, Answers, forward_to, stage
+from tests.unit.data.stage import GET, OK, POST, Answers, forward_to, group_of, stage
 
 TIMES = 4  # unknown, seen once, kept, known
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -490,3 +490,26 @@ def test_an_exception_while_a_request_is_counted_out_leaves_every_gauge_right() 
             set_.answer(OK)
             assert client.take().endswith(b"ok")
             set_.check_quiet()
+
+
+def test_a_body_in_pieces_of_a_byte_is_kept_for_another_try_in_one_piece() -> None:
+    """A piece is an object of forty bytes: kept one by one, 64 KiB of a body would be megabytes."""
+    with stage(group_of(2)) as set_:
+        set_.accepts = False
+        client = set_.client()
+        client.feed(CHUNKED.replace(b"POST", b"PUT"))
+        for _ in range(500):
+            client.feed(b"1\r\nx\r\n")
+        set_.loop.run()
+        set_.accept(set_.loop.dials[0])
+        set_.loop.run()
+        client.feed(b"1\r\ny\r\n0\r\n\r\n")
+        whole = b"x" * 500 + b"y"
+        assert set_.upstreams[0].take().partition(b"\r\n\r\n")[2] == http1.chunked(b"x" * 500, b"y")
+        set_.accepts = True
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        assert set_.upstreams[1].take().partition(b"\r\n\r\n")[2] == http1.chunked(whole)
+        set_.answer(OK)
+        assert client.take().endswith(b"ok")
+        set_.check_quiet()
