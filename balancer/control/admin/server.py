@@ -29,6 +29,7 @@ from balancer.model.snapshot import Admin
 MOST = 64 * 1024  # bytes of a request's body
 BODY_WITHIN = 10.0  # seconds for a request's body
 MOST_REQUESTS = 1000  # in one list
+MOMENT = 0.1  # seconds
 
 _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -190,6 +191,9 @@ class AdminServer:
     async def request(self, request: web.Request) -> web.Response:
         wanted = request.match_info["id"]
         found = explained.explain(self._control, wanted)
+        if found is None:  # an answer leaves a moment before its record is written
+            await asyncio.sleep(MOMENT)
+            found = explained.explain(self._control, wanted)
         if found is None:
             return problems.answer(404, explained.unknown(self._control, wanted))
         return _json(found)
