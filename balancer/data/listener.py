@@ -88,12 +88,11 @@ class LiveListener:
             own = () if rule.rate_limit is None else (Limiter(spec.name, rule.name, rule.rate_limit),)
             noted.update(limiter.header for limiter in own if limiter.header)
             self._routes.append(self._limited(route, own))
-        for index, route in enumerate(self._routes):
-            route.number(index)
         self._no_routes: dict[tuple[str, ...], Route] = {}  # by the methods that are allowed
         self._no_route()
         self._remembered = 0
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
+        self.renumber()
         self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
         wanted = self.router.header_names
         # Two halves that are known are not measured together: where a limit is below what may be kept, nothing is.
@@ -112,6 +111,13 @@ class LiveListener:
         for client in self.connections:
             trusted = self.trusts(client.peer)
             client.use(self._memories[trusted], trusted=trusted)
+
+    def renumber(self) -> None:
+        """Have what is noted of requests name the configuration that runs now."""
+        for index, route in enumerate(self._routes):
+            route.number(index)
+        for route in (self.nowhere, *self._no_routes.values()):
+            route.number(-1)
 
     def _limited(self, route: Route, own: tuple[Limiter, ...] = ()) -> Route:
         """Return a route behind the listener's limit of requests and its rule's, itself where there is none."""
@@ -181,7 +187,7 @@ class LiveListener:
 
     def nearest(self, line: Line, block: Block) -> str:
         """Return which rule came nearest to a request that none matches, and why it does not."""
-        found = self._router.match(line.shown_method, block.host, line.path, line.query, block.values)
+        found = self.router.match(line.shown_method, block.host, line.path, line.query, block.values)
         return found.nearest if isinstance(found, NoRule) else ""
 
     # What a connection needs to know of its peer

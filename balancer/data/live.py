@@ -164,6 +164,8 @@ class Live:
                 self._spawn(running.serve())
             elif not running.is_as(spec, self.groups):
                 running.configure(spec, self.groups, snapshot.slots, routers[name])
+            else:
+                running.renumber()
         self._sockets = dict(sockets)
 
     async def _retire(self, live: LiveListener, seconds: float) -> None:
