@@ -163,7 +163,7 @@ SCHEMAS: dict[str, Schema] = {
             "dry_run": {"type": "boolean", "default": False},
         },
     },
-    "Weight": _object(weight={"type": "integer", "minimum": 0, "maximum": 1000}),
+    "Weight": _object(weight={"type": "integer", "minimum": 0, "maximum": 1000}) | {"additionalProperties": False},
     "TargetDetail": _object(target_group=_TEXT, **_TARGET, probes=_list("Probe")),
     "Probe": _object(at=_TIME, result=_TEXT, detail=_TEXT, duration_ms=_NUMBER, body=_TEXT),
     "Config": _object(snapshot={"type": "object"}, version=_COUNT, hash=_TEXT, loaded_at=_TIME),
