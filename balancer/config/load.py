@@ -68,8 +68,11 @@ def _load(path: Path, environment: Mapping[str, str], cpus: Callable[[], int], n
                 files.append(secret)
                 try:
                     token = source.secret(secret)
+                    findings += _token_findings("token_file", token) if not configuration.admin.token else []
                 except (OSError, ValueError) as error:
                     findings.append(_unreadable(secret, error))
+            elif "token" in configuration.admin.model_fields_set and validated.is_whole(("admin", "token")):
+                findings += _token_findings("token", token)
         told += [read.tree.fault(finding) for finding in findings]
         if configuration is not None and not any(fault.severity is Severity.ERROR for fault in told):
             snapshot = compile_snapshot(configuration, token, cpus)
@@ -87,6 +90,17 @@ def _log_findings(configuration: Configuration) -> list[Finding]:
     path = configuration.access_log.path if configuration.access_log is not None else "-"
     found = why_not(path) if path and path != "-" else None
     return [Finding(("access_log", "path"), *found)] if found is not None else []
+
+
+def _token_findings(key: str, token: str) -> list[Finding]:
+    """Return what keeps a token from protecting: nobody would be asked for it, or nobody could send it."""
+    if not token:
+        problem, remedy = "the token is empty: nobody would be asked for it", "write one, or remove the key"
+    elif not token.isascii() or not token.isprintable() or " " in token:
+        problem, remedy = "the token has characters that a header cannot carry", "use letters, digits and -._~+/="
+    else:
+        return []
+    return [Finding(("admin", key), problem, remedy)]
 
 
 def _unreadable(secret: Path, error: Exception) -> Finding:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from balancer.control import log
 from balancer.control.admin import address, door, guard, problems, tags
+from balancer.control.facts import Key
 from balancer.control.loop import Control
 from balancer.control.reload import Reload
 
@@ -32,7 +33,7 @@ class Changes:
 
     async def answer(self, request: web.Request, handler: Answer) -> web.StreamResponse:
         """Return the handler's answer with the tag of what it is about, or 412 where it has changed since."""
-        if_match = None if request.method in guard.SAFE else request.headers.get("If-Match")
+        if_match = request.headers.get("If-Match") if self._conditional(request) else None
         # Nothing may come between the look and the change, which may take time: but only for those who look.
         async with self._one_at_a_time if if_match is not None else contextlib.nullcontext():
             try:
@@ -46,6 +47,16 @@ class Changes:
             answer.headers["ETag"] = self._tag(request)
         return answer
 
+    def _conditional(self, request: web.Request) -> bool:
+        """Whether If-Match counts: not where nothing would be changed anyway. Source: RFC 9110 section 13.2.1."""
+        if request.method in guard.SAFE or request.match_info.http_exception is not None:
+            return False
+        return "target" not in request.match_info or self._key(request) in self._control.ledger.records
+
+    @staticmethod
+    def _key(request: web.Request) -> Key:
+        return request.match_info.get("group", ""), request.match_info["target"]
+
     @staticmethod
     def _tagged(request: web.Request) -> bool:
         return request.method not in guard.SAFE or "target" in request.match_info or request.path in _READ_WITH_TAG
@@ -58,7 +69,7 @@ class Changes:
                 {(one.group.name, one.target.zone) for one in ledger.records.values() if ledger.drilled(one)}
             )
             return tags.tag(version, self._reload.hash, drilled)
-        key = request.match_info.get("group", ""), request.match_info["target"]
+        key = self._key(request)
         record = ledger.records.get(key)
         if record is None:
             return tags.tag(version, key)

@@ -8,8 +8,9 @@ from typing import Any
 
 from balancer.control.admin.guard import SAFE
 from balancer.control.admin.problems import MEDIA
-from balancer.control.admin.routes import JSON, Route
+from balancer.control.admin.routes import JSON, MOST_REQUESTS, Route
 from balancer.control.admin.schemas import SCHEMAS
+from balancer.control.admin.tags import ONE
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _EVERYWHERE = (
@@ -26,8 +27,10 @@ _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
     "description": "The ETag of what was read before: the change is made only if nobody else made one meanwhile.",
-    "schema": {"type": "string"},
+    "schema": {"anyOf": [{"const": "*"}, {"type": "string", "pattern": ONE}]},
+    "example": "*",
 }
+_QUERY = {"limit": {"type": "integer", "minimum": 1, "maximum": MOST_REQUESTS}}
 _ETAG = {"ETag": {"description": "Stands for what a write here could undo.", "schema": {"type": "string"}}}
 
 
@@ -69,7 +72,7 @@ def _operation(route: Route) -> dict[str, Any]:
         for name in _PARAMETER.findall(route.path)
     ]
     parameters += [
-        {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
+        {"name": name, "in": "query", "description": meaning, "schema": _QUERY.get(name, {"type": "string"})}
         for name, meaning in route.query
     ]
     if writes:

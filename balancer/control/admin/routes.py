@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 JSON, TEXT, HTML = "application/json", "text/plain", "text/html"
+MOST_REQUESTS = 1000  # in one list
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
 _SOON: Schema = {"type": ["number", "null"], "minimum": 0}
+_DURATION: Schema = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}
 _TRUTH: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the group's traffic"}
@@ -157,13 +158,13 @@ SCHEMAS: dict[str, Schema] = {
         "properties": {
             "zone": _TEXT,
             "group": {"type": "string", "description": "fail the zone in this target group only"},
-            "for": {"type": "string", "default": "60s", "description": "how long, at most 1h"},
-            "before": {"type": "string", "default": "5s", "description": "how long to watch before, at most 1m"},
+            "for": {**_DURATION, "default": "60s", "description": "how long, 100ms to 1h"},
+            "before": {**_DURATION, "default": "5s", "description": "how long to watch before, at most 1m"},
             "max_failures": {"type": "number", "minimum": 0, "maximum": 100, "default": 1},
             "dry_run": {"type": "boolean", "default": False},
         },
     },
-    "Weight": _object(weight={"type": "integer", "minimum": 0, "maximum": 1000}),
+    "Weight": _object(weight={"type": "integer", "minimum": 0, "maximum": 1000}) | {"additionalProperties": False},
     "TargetDetail": _object(target_group=_TEXT, **_TARGET, probes=_list("Probe")),
     "Probe": _object(at=_TIME, result=_TEXT, detail=_TEXT, duration_ms=_NUMBER, body=_TEXT),
     "Config": _object(snapshot={"type": "object"}, version=_COUNT, hash=_TEXT, loaded_at=_TIME),

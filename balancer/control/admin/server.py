@@ -15,7 +15,7 @@ from balancer.control import metrics
 from balancer.control.admin import address, door, guard, openapi, page, problems, views
 from balancer.control.admin.changes import Changes, who
 from balancer.control.admin.drills import Drills
-from balancer.control.admin.routes import HTML, JSON, ROUTES
+from balancer.control.admin.routes import HTML, JSON, MOST_REQUESTS, ROUTES
 from balancer.control.admin.steering import Steering
 from balancer.control.explain import explained
 from balancer.control.look import picture
@@ -28,7 +28,6 @@ from balancer.model.snapshot import Admin
 
 MOST = 64 * 1024  # bytes of a request's body
 BODY_WITHIN = 10.0  # seconds for a request's body
-MOST_REQUESTS = 1000  # in one list
 MOMENT = 0.1  # seconds
 
 _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -183,7 +182,7 @@ class AdminServer:
 
     async def requests(self, request: web.Request) -> web.Response:
         limit = request.query.get("limit", "20")
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= MOST_REQUESTS:
+        if not limit.isascii() or not limit.isdigit() or len(limit) > 9 or not 1 <= int(limit) <= MOST_REQUESTS:
             return problems.answer(400, f"limit is {limit[:40]!r} (write a number from 1 to {MOST_REQUESTS})")
         failed = request.query.get("failed", "0") not in ("0", "", "false")
         return _json(explained.latest(self._control, int(limit), failed=failed))

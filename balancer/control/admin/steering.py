@@ -109,6 +109,6 @@ def _weight(body: bytes) -> int | None:
     except ValueError:
         return None
     weight = document.get("weight") if isinstance(document, dict) and set(document) == {"weight"} else None
-    if not isinstance(weight, int) or isinstance(weight, bool) or not 0 <= weight <= MOST:
+    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= MOST:
         return None
-    return weight
+    return int(weight) if weight == int(weight) else None  # to JSON 3.0 is a whole number, too

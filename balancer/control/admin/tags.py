@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 
-_LIST = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
-_ONE = re.compile(r'(?:W/)?"[\x21\x23-\x7e]*"')
+_TAG = r'(W/)?"[!#-~]*"'
+ONE = f"^{_TAG}$"  # as JSON Schema writes it
+_IF_MATCH, _ONE = re.compile(rf"\*|{_TAG}(, *{_TAG})*"), re.compile(_TAG)
 
 
 class Unreadable(ValueError):
@@ -27,8 +28,8 @@ def stale(if_match: str | None, current: str) -> bool:
 
     Source: RFC 9110 section 13.1.1: tags are compared strongly, so a weak one never matches.
     """
-    if if_match is None or if_match.strip() == "*":
+    if if_match is None:
         return False
-    if _LIST.fullmatch(if_match) is None:
+    if _IF_MATCH.fullmatch(if_match) is None:
         raise Unreadable(f"If-Match is * or a list of entity tags such as {current}")
-    return current not in _ONE.findall(if_match)
+    return if_match != "*" and current not in (found[0] for found in _ONE.finditer(if_match))
