@@ -41,7 +41,7 @@ def find(admin: str, word: str) -> tuple[dict[str, Any], Target]:
         names = ", ".join(full(*pair) for pair in found)
         raise InputFault(f"TARGET: {word!r} is the name of {len(found)} targets (write one of {names})")
     known = [full(*pair) for pair in every]
-    near = difflib.get_close_matches(word, [*known, *(target["name"] for _, target in every)], n=1)
+    near = difflib.get_close_matches(word, [*known, *(target["name"] for _, target in every)], n=1, cutoff=0.5)
     remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:10]) or 'none'}"
     raise InputFault(f"TARGET: there is no target {word!r} ({remedy})")
 

@@ -65,18 +65,17 @@ class Driller:
         if self._control.stopping:
             return ("the balancer is stopping",)
         parts = judge.affected(self._parts(), wish.zone, wish.group)
+        if not parts:
+            return (f"no target{f' of {wish.group}' if wish.group is not None else ''} is in zone {wish.zone}",)
         return judge.refusals(parts, wish.zone)
 
     def begin(self, wish: Wish) -> Json:
         """Begin a drill; return it. Raises Refused."""
         why = self.may(wish)
-        parts = judge.affected(self._parts(), wish.zone, wish.group)
-        if not parts:
-            why = (*why, f"no target is in zone {wish.zone}")
         if why:
             log.warn("drill was refused", zone=wish.zone, why="; ".join(why))
             raise Refused(why)
-        groups = tuple(part.name for part in parts)
+        groups = tuple(part.name for part in judge.affected(self._parts(), wish.zone, wish.group))
         wall = time.time()
         self.course = Course(
             id=self._name(wall),
