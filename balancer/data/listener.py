@@ -181,7 +181,7 @@ class LiveListener:
 
     def nearest(self, line: Line, block: Block) -> str:
         """Return which rule came nearest to a request that none matches, and why it does not."""
-        found = self._router.match(line.shown_method, block.host, line.path, line.query, block.values)
+        found = self.router.match(line.shown_method, block.host, line.path, line.query, block.values)
         return found.nearest if isinstance(found, NoRule) else ""
 
     # What a connection needs to know of its peer

@@ -621,7 +621,7 @@ class Exchange:
 
     def waiting(self) -> int:
         """Return the bytes that wait here for a target, and in a tunnel those for the client."""
-        size = self._replay_size if self._replay is not None else 0
+        size = len(self._replay) if self._replay is not None else 0
         return size + (self.upstream.transport.get_write_buffer_size() if self.upstream is not None else 0)
 
     def replayable(self) -> bool:
