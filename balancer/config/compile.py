@@ -91,6 +91,7 @@ def _group(group: TargetGroup) -> model.TargetGroup:
         passive=None if group.passive is None else model.Passive(**_plain(group.passive)),
         max_connections=group.max_connections,
         queue=model.Queue(**_plain(group.queue)),
+        wait_for_target=group.wait_for_target,
         slow_start=group.slow_start,
         drain_timeout=group.drain_timeout,
         rescue=group.rescue,

@@ -51,6 +51,7 @@ class LiveGroup:
         "budget",
         "careful",
         "head_limit",
+        "hoping",
         "members",
         "passed",
         "place",
@@ -99,6 +100,7 @@ class LiveGroup:
         self.total_limit = spec.timeouts.request
         self.careful = False  # its requests go the long way: there is more to look at
         self.be_careful()
+        self.hoping = 0  # requests between two tries, since there is nobody to serve them
         self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
         self._living = 0  # of those who wait: the others have left, and their entries do not count
         self.refresh()
@@ -299,15 +301,22 @@ class LiveGroup:
 
     # Waiting for a free target
 
-    def enqueue(self, exchange: Exchange) -> bool:
-        """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers."""
+    def may_hope(self) -> bool:
+        """Return whether one more may try again and again for a target to appear: as many as may wait."""
+        return (self.hoping + 1) * self.place.places <= self.spec.queue.size
+
+    def enqueue(self, exchange: Exchange, until: float = 0.0) -> bool:
+        """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers.
+
+        `until`: when its time is over; not said: after `queue.timeout`.
+        """
         if self.successor is not None:
-            return self.successor.enqueue(exchange)
+            return self.successor.enqueue(exchange, until)
         if self._living * self.place.places >= self.spec.queue.size:
             return False
         if len(self.waiting) > 2 * self._living + 64:  # clients come and leave faster than places get free
             self.waiting = deque(entry for entry in self.waiting if entry[0].serial == entry[1])
-        self.waiting.append((exchange, exchange.serial, time.monotonic() + self.spec.queue.timeout))
+        self.waiting.append((exchange, exchange.serial, until or time.monotonic() + self.spec.queue.timeout))
         self._living += 1
         exchange.in_queue = True
         return True
@@ -356,10 +365,17 @@ class LiveGroup:
             self.scene = self.place.recent.scene(self._scene)
         if self.waiting:
             self.wake()
-        while self.waiting and self.waiting[0][2] <= now:
-            exchange, serial, _ = self.waiting.popleft()
+        for exchange, serial, _ in [entry for entry in self.waiting if entry[2] <= now]:
             if exchange.serial == serial:
-                exchange.fail(Reason.QUEUE_TIMEOUT)
+                exchange.fail(self._waited_for())
+        while self.waiting and self.waiting[0][0].serial != self.waiting[0][1]:
+            self.waiting.popleft()
+
+    def _waited_for(self) -> Reason:
+        """Return what those whose time is over have waited for in vain."""
+        if self.full():
+            return Reason.QUEUE_TIMEOUT
+        return Reason.NO_HEALTHY_TARGET if self.targets else Reason.NO_TARGETS
 
     # What targets say of themselves
 

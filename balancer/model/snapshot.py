@@ -247,6 +247,7 @@ class TargetGroup:
     passive: Passive | None = Passive()
     max_connections: int = 1024  # per target, over all workers; 0: no limit
     queue: Queue = Queue()
+    wait_for_target: float = 0.0  # 0: a request without an available target fails at once
     slow_start: float = 0.0
     drain_timeout: float = 30.0
     rescue: bool = True

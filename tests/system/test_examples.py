@@ -285,6 +285,19 @@ def limits_and_timeouts_of_both_sides() -> None:
             one.held.set()
 
 
+@example("wait-for-target")
+def who_finds_no_target_waits_for_one() -> None:
+    with refusing() as nobody, running("wait-for-target", nobody) as scene, scene.client() as client:
+        client.send(request("POST", body=b"x"))
+        wait_for(lambda: scene.balancer.metrics().sum("retries_total", reason="connect_refused") >= 3, 5, "it is tried")
+        assert client.has_nothing()
+        with Target("back") as back:
+            text = (EXAMPLES / "wait-for-target.yaml").read_text().replace("${TARGET_1:-8001}", str(back.port))
+            scene.balancer.reload(text)
+            answer = client.recv_response()
+            assert (answer.status, answer.get("x-recorder")) == (200, "back")
+
+
 @example("rate-limit")
 def who_asks_too_often_is_told_when_to_come_back() -> None:
     with running("rate-limit") as scene, scene.client() as client:

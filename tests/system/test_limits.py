@@ -16,7 +16,7 @@ from tests.support.hostile import Hostile
 from tests.support.kernel import resident_bytes
 from tests.support.openloop import OpenLoop
 from tests.support.raw import RawClient, ask, request
-from tests.support.targets import running_for
+from tests.support.targets import SLACK, Cheap, alternating, config_of, running_for
 from tests.support.waiting import pace, wait_for
 
 pytestmark = pytest.mark.chaos
@@ -135,3 +135,22 @@ def test_a_worker_that_cannot_keep_up_sheds_load_and_comes_back_while_admin_answ
         late = report.between(13, 14)
         assert set(late.statuses) == {200}, late
         assert balancer.metrics().sum("failures_total", reason="overloaded") == len(shed)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_the_only_container_recreated_is_not_missed_where_requests_wait_for_it(how: str) -> None:
+    away = 3.0
+    with Cheap("a1", "zone-a") as only, Balancer(config_of([only], wait_for_target="10s")) as balancer:
+        balancer.wait_for_state("up", "a1", "healthy")
+        method = alternating if how == "stop" else "GET"  # a POST that was inside when it was killed is sent once only
+        load = OpenLoop(balancer.address(), rate=100, duration=9, method=method, body=b"x", deadline=10.0).start()
+        running_for(load, 2)
+        only.terminate() if how == "stop" else only.kill()
+        gone = load.elapsed()
+        running_for(load, gone + away)
+        only.restart()
+        report = load.finish()
+        assert report.failed == 0, f"{report}\n{balancer.log_text()[-2000:]}"
+        assert report.worst > away - 0.5, "some have waited"
+        after = report.between(gone + away + SLACK + 1, 9)
+        assert after.p99 < 1.0, after

@@ -150,6 +150,9 @@ class TargetGroup(Section):
         _D.max_connections, "Requests at once per target, over all workers; 0 is no limit.", 100
     )
     queue: Queue = option(Queue(), "Where requests wait when every target is full.", {"size": 100, "timeout": "2s"})
+    wait_for_target: Duration = time(
+        _D.wait_for_target, "How long a request waits for a target to appear where none is available.", "10s"
+    )
     slow_start: Duration = time(_D.slow_start, "How long a target that came back takes to get its full share.", "10s")
     drain_timeout: Duration = time(_D.drain_timeout, "How long requests of a leaving target may take to finish.", "1m")
     rescue: Flag = option(_D.rescue, "Move idempotent requests off a target that turns unhealthy.", False)

@@ -66,6 +66,7 @@ class Exchange:
         "from_upstream",
         "group",
         "head_sent",
+        "hope_until",
         "id_line",
         "in_queue",
         "keep",
@@ -192,6 +193,7 @@ class Exchange:
         self.connect_time = 0.0
         self.bytes_in = self.bytes_out = self.retries = 0
         self.tried: list[LiveTarget] = []
+        self.hope_until = 0.0  # until when it waits for a target to appear; 0: it has not had to
         self.free = 0  # tries outside max_retries: work that was moved, not multiplied
         self.raced = False
         self.past: list[Try] | None = None  # tries that are over
@@ -255,7 +257,9 @@ class Exchange:
     def _no_target(self) -> None:
         group = self.group
         assert group is not None
-        if not group.targets:
+        if group.spec.wait_for_target and not group.full():
+            self.wait_for_target()
+        elif not group.targets:
             self.fail(Reason.NO_TARGETS)
         elif not group.full():
             self.fail(Reason.NO_HEALTHY_TARGET)
@@ -264,6 +268,17 @@ class Exchange:
         else:
             self.fresh = False
             self.queued_at = time.monotonic()
+
+    def wait_for_target(self) -> None:
+        """No target is available, and the group has patience: wait in the queue until one is."""
+        group = self.group
+        assert group is not None
+        self.fresh = False
+        self.queued_at = time.monotonic()
+        if not self.hope_until:
+            self.hope_until = self.queued_at + group.spec.wait_for_target
+        if not group.enqueue(self, self.hope_until):
+            self.fail(Reason.QUEUE_FULL)
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""

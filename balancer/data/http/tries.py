@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from balancer.data.http.response_head import ResponseHead
     from balancer.data.target import LiveTarget
 
+MAX_TOLD = 8  # tries of one request that are told of
+MAX_BACKOFF = 3  # doublings of the time between two tries of a request that waits for a target: 0.4 to 0.6 s
+
 
 def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
     """End the present try: go elsewhere, or answer with `reason`. `kind`: the streak it counts in, "" for none."""
@@ -36,9 +39,8 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
         group.failed(target, kind)
     spec = group.spec.retry
     used = exchange.retries - exchange.free
-    may = used < spec.max_retries and retry.may_retry(
-        spec, reason, idempotent=exchange.line.idempotent, written=written, replayable=replayable
-    )
+    allowed = retry.may_retry(spec, reason, idempotent=exchange.line.idempotent, written=written, replayable=replayable)
+    may = allowed and used < spec.max_retries
     if may and retry.needs_budget(reason, used) and not group.budget.allows(group.retrying, _active(group)):
         group.count_retry(Reason.BUDGET)
         may = False
@@ -48,9 +50,11 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
         if found is not None:
             _again(exchange, found, reason)
             return
-        if kind == "connect" and group.usable():
+        if kind == "connect" and group.usable() and not group.spec.wait_for_target:
             _same_again(exchange, target, reason)
             return
+    if allowed and _hope(exchange, target, reason):
+        return
     exchange.fail(reason, detail)
 
 
@@ -148,6 +152,46 @@ def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
         exchange.retrying = exchange.group
         exchange.group.retrying += 1
     exchange.place_at(target)
+
+
+def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
+    """Nobody is left to try, and the group waits for targets: try again in a moment; False once its time is over.
+
+    As many hope as may wait in the queue. These tries multiply no load, since nobody serves what they ask for.
+    """
+    now = time.monotonic()
+    if _elsewhere(exchange, [*exchange.tried, target]) is not None:
+        return False  # there is somebody: it was max_retries or the budget that ended the request
+    group = exchange.group
+    if group is None or not group.spec.wait_for_target:
+        return False
+    if not exchange.hope_until:
+        exchange.hope_until = now + group.spec.wait_for_target
+    if now >= exchange.hope_until or not group.may_hope():
+        return False
+    if len(exchange.past or ()) < MAX_TOLD:
+        exchange.try_over(reason)
+    exchange.retries += 1
+    exchange.free += 1
+    exchange.count_retry(reason)
+    exchange.tried = []
+    serial = exchange.serial
+
+    def later() -> None:
+        group.hoping -= 1
+        if exchange.serial != serial:
+            return
+        found = _elsewhere(exchange, [])
+        if found is not None:
+            exchange.place_at(found)
+        else:
+            exchange.wait_for_target()
+
+    exchange.target = None
+    group.hoping += 1
+    wait = retry.backoff(min(exchange.free - 1, MAX_BACKOFF), random.random())
+    exchange.place.loop.call_later(min(wait, exchange.hope_until - now), later)
+    return True
 
 
 def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:

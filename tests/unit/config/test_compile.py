@@ -65,6 +65,7 @@ target_groups:
               max_ejection: 5s, max_ejected_percent: 6}
     max_connections: 7
     queue: {size: 8, timeout: 9s}
+    wait_for_target: 12s
     slow_start: 10s
     drain_timeout: 11s
     rescue: false
@@ -150,6 +151,7 @@ def test_every_setting_arrives_where_it_belongs(tmp_path: Path) -> None:
         passive=model.Passive(1, 2, 3, 4.0, 5.0, 6),
         max_connections=7,
         queue=model.Queue(8, 9.0),
+        wait_for_target=12.0,
         slow_start=10.0,
         drain_timeout=11.0,
         rescue=False,
