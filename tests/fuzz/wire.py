@@ -12,7 +12,8 @@ from tests.unit.data.stage import GET, Answers, Stage, stage
 
 CUTS = 3  # bytes at the start of the input that say where it is cut
 REASON = re.compile(rb'Proxy-Status: balancer; error=\w+; details="(\w+)"')
-Requests = list[tuple[tuple[bytes, ...], http1.Headers, bytes]]
+# (the status lines and reasons that the client got, the requests that the targets got)
+Outcome = tuple[list[bytes], list[tuple[tuple[bytes, ...], http1.Headers, bytes]]]
 
 
 def pieces(data: bytes) -> tuple[bytes, list[bytes]]:
@@ -22,26 +23,36 @@ def pieces(data: bytes) -> tuple[bytes, list[bytes]]:
     return body, [body[start:end] for start, end in pairwise(edges)]
 
 
-def _sent(parts: list[bytes], *, remember: bool) -> tuple[list[bytes], Requests]:
-    """Return (the status lines that the client got, the requests that the targets got)."""
+def sent(parts: list[bytes], *, remember: bool) -> Outcome:
+    """Return what becomes of bytes that a client sends in parts, at a worker that has seen nothing yet."""
     with stage(remember=remember) as set_:
-        answers = set_.origin = Answers(echo)
-        client = set_.client()
-        for part in parts:
-            client.feed(part)
-            set_.loop.run()
-        before = len(answers.raw)
-        set_.go(35)  # what is unfinished gets the time it may take, and its end
-        got = client.take()
-        reasons = [match[1] for match in REASON.finditer(got)]
-        assert b"internal_error" not in reasons, got
-        assert not set(reasons) - {b"loop_detected"} or client.saw_eof or client.lost, "refused and not closed"
-        assert all(strict(upstream) or upstream.lost for upstream in set_.upstreams)
-        assert before == len(answers.raw)
-        client.feed_reset()
+        found = outcome_of(set_, parts)
         _quiet(set_)
-        statuses = re.findall(rb"HTTP/1\.1 [0-9]{3}", got)
-        return statuses, [(head.start, _own(head), body) for head, body in answers.requests]
+        return found
+
+
+def outcome_of(set_: Stage, parts: list[bytes], patience: float = 35.0) -> Outcome:
+    """Return what becomes of bytes that a client sends in parts, within `patience` seconds; hold that it is safe."""
+    answers = Answers(echo)
+    set_.origin = answers
+    for upstream in set_.upstreams:
+        upstream.on_write = answers
+    client = set_.client()
+    for part in parts:
+        client.feed(part)
+        set_.loop.run()
+    before = len(answers.raw)
+    set_.go(patience)  # what is unfinished gets the time it may take, and its end
+    got = client.take()
+    reasons = [match[1] for match in REASON.finditer(got)]
+    assert b"internal_error" not in reasons, got
+    assert not set(reasons) - {b"loop_detected"} or client.saw_eof or client.lost, "refused and not closed"
+    assert all(strict(upstream) or upstream.lost for upstream in set_.upstreams)
+    assert before == len(answers.raw)
+    client.feed_reset()
+    set_.loop.run()
+    statuses = re.findall(rb"HTTP/1\.1 [0-9]{3}", got)
+    return [*statuses, *reasons], [(head.start, _own(head), body) for head, body in answers.requests]
 
 
 def _own(head: http1.Head) -> http1.Headers:
@@ -57,7 +68,7 @@ def _quiet(set_: Stage) -> None:
 def client_bytes(data: bytes) -> None:
     """Whatever a client sends is refused with a word, or passed on in one form, whole or in pieces, cold or warm."""
     body, parts = pieces(data)
-    whole, cut = _sent([body], remember=True), _sent(parts, remember=False)
+    whole, cut = sent([body], remember=True), sent(parts, remember=False)
     assert cut[1] == whole[1], "another cut, other requests at the targets"
     assert cut[0] == whole[0], "another cut, other answers"
 

@@ -55,16 +55,13 @@ def address(balancer: Balancer) -> tuple[str, int]:
 def cuts(data: bytes) -> dict[str, list[bytes]]:
     """Return ways to send the same bytes: whole, byte by byte (in 7 pieces when long), split inside each CRLF.
 
-    `again` is whole once more with the very same bytes: a head that is remembered must mean what it meant when read.
+    `again` and `hot` are whole once more with the very same bytes, `hot bytes` those in pieces: a head is remembered
+    when it is seen for the second time, and must mean what it meant when read.
     """
     step = 1 if len(data) <= 600 else len(data) // 7 + 1
     inside = re.split(rb"(?<=\r)(?=\n)", data) if data.count(b"\r\n") <= 60 else [data[:-1], data[-1:]]
-    return {
-        "whole": [data],
-        "again": [data],
-        "bytes": [data[at : at + step] for at in range(0, len(data), step)],
-        "crlf": inside,
-    }
+    pieces = [data[at : at + step] for at in range(0, len(data), step)]
+    return {"whole": [data], "again": [data], "hot": [data], "hot bytes": pieces, "bytes": pieces, "crlf": inside}
 
 
 def fresh_mark() -> str:
@@ -120,8 +117,8 @@ def test_request(case: Case, balancer: Balancer, recorder: Recorder, address: tu
     method = case.data.split(b" ", 1)[0].strip().decode("latin-1")
     fill = {b"{upstream}": recorder.address.encode(), b"{port}": str(address[1]).encode()}
     mark = ""
-    for cut in ("whole", "again", "bytes", "crlf"):
-        mark = mark if cut == "again" else fresh_mark()
+    for cut in ("whole", "again", "hot", "hot bytes", "bytes", "crlf"):
+        mark = mark if cut in ("again", "hot", "hot bytes") else fresh_mark()
         first = len(recorder.requests)
         pieces = cuts(case.data.replace(b"{id}", mark.encode()))[cut]
         with RawClient(address) as client:

@@ -1,0 +1,5 @@
+"""The rows."""
+
+
+def written() -> str:
+    return ""
