@@ -56,10 +56,16 @@ class LiveListener:
         self.spec: Listener
         self.nowhere: Route
 
-    def is_as(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
-        """Return whether it serves by exactly this already: the same words, and the very groups it forwards to."""
-        same = all(groups.get(name) is group for name, group in self._groups.items())
-        return same and self.spec == spec
+    def keep(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
+        """Go on as it is if that is what another snapshot asks for, to the very groups; return whether it is."""
+        if any(groups.get(name) is not group for name, group in self._groups.items()) or self.spec != spec:
+            return False
+        for index, route in enumerate(self._routes):
+            route.number(index)  # stories tell by which version a request was served
+        for route in (*self._no_routes.values(), self.nowhere):
+            if route.context:
+                route.number(-1)
+        return True
 
     def configure(
         self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int], router: Router | None = None

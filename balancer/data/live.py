@@ -162,7 +162,7 @@ class Live:
                 running.configure(spec, self.groups, snapshot.slots, routers[name])
                 self.listeners[name] = running
                 self._spawn(running.serve())
-            elif not running.is_as(spec, self.groups):
+            elif not running.keep(spec, self.groups):
                 running.configure(spec, self.groups, snapshot.slots, routers[name])
             else:
                 running.renumber()
