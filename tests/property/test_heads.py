@@ -106,6 +106,8 @@ def test_the_short_reading_of_a_request_line_is_the_long_one(line: bytes) -> Non
 
 def reads(head: bytes) -> tuple[Line, Block] | None:
     line, block = half(head)
+    if not block.endswith(b"\r\n\r\n"):
+        return None  # not a whole head: nobody would read it yet
     try:
         memory = RequestMemory(trusted=False, wanted=frozenset(), remember=False)
         read, fields = memory.line(line), memory.block(block)
