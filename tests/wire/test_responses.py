@@ -15,7 +15,7 @@ from tests.support.faults import blackhole, refusing
 from tests.support.hostile import Hostile
 from tests.support.raw import Cut, RawClient, Response, ask, request
 from tests.support.recorder import Recorder, respond
-from tests.support.waiting import wait_for
+from tests.support.waiting import pace, wait_for
 from tests.wire.cases_response import CASES, Case
 
 marks = itertools.count()
@@ -85,8 +85,14 @@ def test_response(case: Case, upstream: Hostile, balancer: Balancer, address: tu
             else:
                 assert "delivered" in case.outcome, (response.head.raw, response.body)
                 check_delivered(case, response, mark)
+            if (
+                case.reused
+            ):  # where the response spoke of a body that may not be, its connection rests for a moment first
+                pace(0.05)
             if client.end == "open" and not response.closes:
                 expect_own_answer(client)
+        if case.reused:
+            pace(0.05)
         with RawClient(address) as other:
             expect_own_answer(other)
         if case.reused is not None or case.outcome != "delivered":
