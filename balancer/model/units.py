@@ -7,6 +7,7 @@ Rates: a number, a slash and one of `s m h`.
 from __future__ import annotations
 
 import re
+from math import inf
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|KB|KiB|MB|MiB|GB|GiB)", re.ASCII)
@@ -28,7 +29,8 @@ def parse_duration(text: str) -> float | None:
 def parse_size(text: str) -> int | None:
     """Return bytes, or None if `text` is not a size."""
     match = _SIZE.fullmatch(text)
-    return None if match is None else int(float(match[1]) * _BYTES[match[2]])
+    size = 0.0 if match is None else float(match[1]) * _BYTES[match[2]]
+    return None if match is None or size == inf else int(size)
 
 
 def parse_rate(text: str) -> float | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from balancer.model.units import DURATION_PATTERN
+
 Schema = dict[str, Any]
 
 
@@ -23,7 +25,7 @@ _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
 _SOON: Schema = {"type": ["number", "null"], "minimum": 0}
-_DURATION: Schema = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$"}
+_DURATION: Schema = {"type": "string", "pattern": DURATION_PATTERN}
 _TRUTH: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the group's traffic"}

@@ -112,3 +112,7 @@ def test_a_duration_that_was_written_means_what_it_meant(number: int, unit: str)
 @given(st.integers(0, 2**50))
 def test_a_size_that_was_written_means_what_it_meant(size: int) -> None:
     assert units.parse_size(units.format_size(size)) == size
+
+
+def test_a_number_beyond_all_measure_is_no_size() -> None:
+    assert units.parse_size("9" * 400 + "KiB") is None
