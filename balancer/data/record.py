@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from balancer.data.listener import LiveListener
     from balancer.data.place import Place
 
+_THOUSANDTHS = tuple(f".{number:03d}" for number in range(1000))  # formatting a float takes 0.5 µs
 _FIRST_BYTE_SUM = layout.FLOW_FIRST_BYTE + histogram.SUM
 
 
@@ -27,7 +28,8 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
     flow = route.flow
     at = flow + layout.FLOW_WHOLE
     row[at + bisect_left(EDGES, duration)] += 1
-    row[at + histogram.SUM] += int(duration * 1e6)
+    spent = int(duration * 1e6)
+    row[at + histogram.SUM] += spent
     row[flow + layout.FLOW_BYTES_OUT] += size
     if exchange.bytes_in:
         row[flow + layout.FLOW_BYTES_IN] += exchange.bytes_in
@@ -35,21 +37,25 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
     row[(route.hits[target] if target in route.hits else route.hits_of(target)) + status // 100 - 1] += 1
     assert target is not None
     place.recent.whole(exchange, route, target, duration, status, size)
-    if place.access_log.enabled:
+    access_log = place.access_log
+    if access_log.enabled:
         line, client, block = exchange.line, exchange.client, exchange.block
-        took = f"{duration * 1000:.3f}"
-        connect = f"{exchange.connect_time * 1000:.3f}" if exchange.connect_time else "0.000"
+        took = f"{spent // 1000}{_THOUSANDTHS[spent % 1000]}"
+        if exchange.connect_time or exchange.bytes_in or exchange.retries:
+            connect = f"{exchange.connect_time * 1000:.3f}" if exchange.connect_time else "0.000"
+            way = f',"connect_ms":{connect},"first_byte_ms":{took},"bytes_in":{exchange.bytes_in},"bytes_out":{size},'
+            way += f'"retries":{exchange.retries},"upstream_status":'
+        else:
+            way = f',"connect_ms":0.000,"first_byte_ms":{took},"bytes_in":0,"bytes_out":{size},'
+            way += '"retries":0,"upstream_status":'
         shown = client.shown_behind(block) if block.forwarded_for else client.shown
-        place.access_log.write(
-            f'{{"time":"{place.clock.text(time.time())}","request_id":"{exchange.id_line[14:-4].decode()}",{shown}'
+        id_line = exchange.id_line
+        access_log.write(
+            f'{{"time":"{place.clock.text(time.time())}","request_id":"{str(id_line[14:-4], "ascii")}",{shown}'
             f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{status},'
-            f'"source":"upstream","reason":"","target_group":{route.shown},{target.shown_pair if target else ""}'
-            f'"duration_ms":{took},"connect_ms":{connect},"first_byte_ms":{took},"bytes_in":{exchange.bytes_in},'
-            f'"bytes_out":{size},"retries":{exchange.retries},"upstream_status":{status},"detail":""}}\n'
+            f'"source":"upstream","reason":"","target_group":{route.shown},{target.shown_pair}'
+            f'"duration_ms":{took}{way}{status},"detail":""}}\n'
         )
-        exchange.first_byte = -1.0
-        exchange.status = exchange.upstream_status = exchange.bytes_out = 0
-        exchange.from_upstream = False
     # Last: if something above fails, `close` is to count this request out, and nobody has yet.
     listener.active = active = listener.active - 1
     row[listener.active_cell] = active

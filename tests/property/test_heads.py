@@ -11,6 +11,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from balancer.data.http import response_head
 from balancer.data.http.fields import CHUNKED, Bad, Lines
 from balancer.data.http.memory import RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block, read_block
@@ -193,6 +194,23 @@ def test_a_response_head_that_is_accepted_is_written_in_one_form(response: bytes
         assert length in (head.length, -1)
     else:
         assert length == -1
+
+
+@given(st.one_of(responses(), mutated(responses())))
+def test_the_short_reading_of_a_response_head_is_the_long_one(response: bytes) -> None:
+    head = response[: response.find(b"\r\n\r\n") + 4]
+
+    def read() -> object:
+        try:
+            found = read_response(head, Lines())
+        except Bad as bad:
+            return bad.reason, bad.detail
+        return {name: getattr(found, name) for name in found.__slots__}
+
+    short = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(response_head, "_read_usual", lambda *_: None)
+        assert short == read()
 
 
 @pytest.mark.parametrize("read", [read_line, lambda data: read_block(data, Lines(), trusted=True, wanted=WANTED)])

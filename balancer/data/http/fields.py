@@ -197,6 +197,8 @@ def _what_is_wrong(line: bytes) -> str:
 
 def split(block: bytes, max_fields: int, too_large: Reason) -> list[bytes]:
     """Return the header lines of a block that begins with CRLF and ends in CRLF CRLF; raises Bad."""
+    if not block.endswith(b"\r\n\r\n"):
+        raise Bad(Reason.BAD_HEADER, "a block without an empty line at its end")
     if block == b"\r\n\r\n":
         return []
     lines = block[2:-4].split(b"\r\n")
