@@ -280,6 +280,28 @@ def test_a_drill_ends_by_itself_when_control_stands_still(balancer: Balancer) ->
     wait_for(lambda: loop_back(balancer, control), 30, "control was replaced")
 
 
+def test_a_first_zone_comes_back_late_and_slowly_after_its_drill(balancer: Balancer, targets: dict[str, Cheap]) -> None:
+    zones = {"mode": "active_backup", "order": ["zone-a", "zone-b"], "failback_delay": "1s", "failback_ramp": "2s"}
+    balancer.reload(config_of([*targets.values()], zones=zones))
+    loop = load(balancer)
+    running_for(loop, 0.5)
+    assert post(balancer, zone="zone-a", before="1s", **{"for": "2s"})[0] == 200
+    wait_for(lambda: stage(balancer) == "running", 10, "the zone is failed")
+    began = loop.elapsed()
+    wait_for(lambda: stage(balancer) == "returning", 10, "it serves again")
+    ended = loop.elapsed()
+    wait_for(lambda: stage(balancer) is None, 30, "the drill is over")
+    result = loop.stop()
+    report = kept(balancer)[0]
+    print(json.dumps(report, indent=1), result)
+    assert result.failed == 0, result
+    assert zones_in(result.between(0, began - 0.5).tags) == {"a"}
+    assert zones_in(result.between(began + AWAY, ended).tags) == {"b"}
+    assert report["phases"]["before"]["zones"]["zone-a"] == 100
+    assert report["back_s"] >= 1.0, "nothing before the delay is over"
+    assert 2.9 <= report["share_back_s"] <= 3.0 + 2 * AWAY
+
+
 def test_stopping_brings_the_zone_back_at_once(balancer: Balancer) -> None:
     post(balancer, zone="zone-a", before="0s", **{"for": "60s"})
     wait_for(lambda: stage(balancer) == "running", 5, "the zone is failed")
