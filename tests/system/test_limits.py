@@ -11,7 +11,8 @@ import pytest
 
 from tests.support import hostile
 from tests.support.balancer import Balancer
-from tests.support.configs import listener, simple
+from tests.support.configs import listener, simple, target
+from tests.support.faults import refusing
 from tests.support.hostile import Hostile
 from tests.support.kernel import resident_bytes
 from tests.support.openloop import OpenLoop
@@ -154,3 +155,20 @@ def test_the_only_container_recreated_is_not_missed_where_requests_wait_for_it(h
         assert report.worst > away - 0.5, "some have waited"
         after = report.between(gone + away + SLACK + 1, 9)
         assert after.p99 < 1.0, after
+
+
+def test_failures_that_several_workers_saw_eject_a_target_together() -> None:
+    with refusing() as nobody, Cheap("a2", "zone-a") as well:
+        group = {"name": "up", "health_check": "off", "retry": {"max_retries": 2}}
+        group["targets"] = [target("a1", nobody), target("a2", well.address)]
+        config = {"listeners": [listener("web", [{"action": {"forward": "up"}}])], "target_groups": [group]}
+        with Balancer(config, workers=4) as balancer:
+            address = balancer.address()
+
+            def failed() -> float:
+                return balancer.metrics().sum("retries_total", reason="connect_refused")
+
+            while failed() < 3:
+                assert ask(address, request("GET", "/", "Connection: close")).status == 200
+            balancer.wait_for_state("up", "a1", "ejected", 3.0)
+            assert failed() == 3
