@@ -96,7 +96,8 @@ ROW_HEAD = 64
     ROW_LAG,  # µs that its loop runs late (gauge)
     ROW_SHED,  # percent of the requests that it turns away (gauge)
     ROW_BUFFERED,  # bytes that wait in it (gauge)
-) = range(12)
+    ROW_FAILED,  # tries that failed at a target
+) = range(13)
 ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS, ROW_LAG, ROW_SHED, ROW_BUFFERED)
 CELLS = 1 << 20
 ROW = ROW_HEAD + CELLS
@@ -153,9 +154,11 @@ FLOW_BLOCK = FLOW_BYTES_OUT + 1
 HITS_BALANCER = 5
 HITS_BLOCK = 10
 # target: target group × target
-TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE = range(3)
+TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE, TARGET_STREAKS = range(4)
 TARGET_BLOCK = 4
-TARGET_GAUGES = (TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE)
+TARGET_GAUGES = (TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE, TARGET_STREAKS)
+STREAK_BITS = 16  # of TARGET_STREAKS: failed connects in a row, then (shifted) gateway failures in a row
+STREAK = (1 << STREAK_BITS) - 1
 # reasons: target group; failures by reason code, then retries by reason code
 REASONS_RETRIES = 128
 REASONS_BLOCK = 256

@@ -44,6 +44,7 @@ from balancer.control.probes.job import job_of
 from balancer.control.probes.prober import Prober
 from balancer.control.publish import Publisher, Refused
 from balancer.control.published import Published
+from balancer.control.sightings import Sightings
 from balancer.control.states import States
 from balancer.control.stats import RESULTS, Stats
 from balancer.link.channel import Channel, close_all
@@ -76,6 +77,7 @@ class Control:
         self._channel = channel
         self.publisher = Publisher(channel.send, self.places)
         self.ledger = Ledger(random.random)
+        self.sightings = Sightings(board)
         self.states = States(board, lambda generation: self._say({"is": "states", "generation": generation}))
         self.dns = Dns(lambda: self.published.again(), self._well, asking)
         self.prober = Prober(self._probed, lambda key: self.ledger.records[key].next_delay(random.random()), at_once)
@@ -245,6 +247,9 @@ class Control:
             if now - last >= 1.0:
                 last = now
                 self._finish_idle(now)
+                if self.running is not None:
+                    for key, kind in list(self.sightings.look(self.running, now)):
+                        self.apply(Reported(key, kind))
                 if self.states.restless(self.ledger, now):
                     self.write_states()
 

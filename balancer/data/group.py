@@ -391,7 +391,10 @@ class LiveGroup:
         if streaks is None:
             return
         target.troubled = True
-        if streaks.connect_failed() if kind == "connect" else streaks.gateway_failed():
+        too_many = streaks.connect_failed() if kind == "connect" else streaks.gateway_failed()
+        self.place.head[layout.ROW_FAILED] += 1
+        target.show_streaks()
+        if too_many:
             self._eject(target, kind)
 
     def responded(self, target: LiveTarget, status: int) -> None:
@@ -403,7 +406,11 @@ class LiveGroup:
             target.troubled = False
         elif status >= 500:
             target.troubled = True
-        if streaks.responded(status):
+        too_many = streaks.responded(status)
+        if status >= 500:
+            self.place.head[layout.ROW_FAILED] += 1
+        target.show_streaks()
+        if too_many:
             self._eject(target, "gateway")
 
     def _eject(self, target: LiveTarget, kind: str) -> None:
@@ -417,6 +424,7 @@ class LiveGroup:
         target.ejected_until = time.monotonic() + passive.base_ejection
         if target.streaks is not None:
             target.streaks.reset()
+            target.show_streaks()
         log.info("ejected for this worker group=%s target=%s kind=%s", self.spec.name, target.name, kind)
         self.place.send({"is": "eject", "group": self.spec.name, "target": target.name, "kind": kind})
         # Not from within the failing exchange: the rotation may rescue others.

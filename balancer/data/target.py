@@ -127,6 +127,7 @@ class LiveTarget:
         self.drain_timeout = group.drain_timeout
         self.limit = group.max_connections or 1 << 62
         self.streaks = Streaks(group.passive) if group.passive is not None else None
+        self.show_streaks()
 
     @property
     def name(self) -> str:
@@ -134,6 +135,9 @@ class LiveTarget:
 
     def turn(self, state: State, evidence: Evidence) -> None:
         """Take another state."""
+        if state is State.EJECTED and self.streaks is not None:  # by whomever: what led to it is over
+            self.streaks.reset()
+            self.show_streaks()
         self.state, self.evidence = state, evidence
         if state not in (State.DRAINING, State.DISABLED):
             if self.draining is not None and not self.removed:
@@ -151,6 +155,15 @@ class LiveTarget:
         if self.draining is not None:
             for exchange in self.unconnected():
                 exchange.rescue()
+
+    def show_streaks(self) -> None:
+        """Put the failures in a row on the board: control adds up those of all workers."""
+        if self.cell >= 0:
+            streaks = self.streaks
+            both = 0
+            if streaks is not None:
+                both = min(streaks.connect, layout.STREAK) | min(streaks.gateway, layout.STREAK) << layout.STREAK_BITS
+            self.place.row[self.cell + layout.TARGET_STREAKS] = both
 
     # Work in hand
 

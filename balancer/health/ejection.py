@@ -30,6 +30,16 @@ class Streaks:
         self._five_limit = passive.consecutive_5xx
         self._connect = self._gateway = self._five = 0
 
+    @property
+    def connect(self) -> int:
+        """Connects that failed in a row."""
+        return self._connect
+
+    @property
+    def gateway(self) -> int:
+        """Gateway failures in a row."""
+        return self._gateway
+
     def reset(self) -> None:
         """Begin anew: the target was ejected or came back."""
         self._connect = self._gateway = self._five = 0

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support import hostile
 from tests.support.balancer import Balancer
-from tests.support.configs import listener, simple
+from tests.support.configs import listener, simple, target
+from tests.support.faults import refusing
 from tests.support.hostile import Hostile
 from tests.support.kernel import resident_bytes
 from tests.support.openloop import OpenLoop
@@ -154,3 +155,53 @@ def test_the_only_container_recreated_is_not_missed_where_requests_wait_for_it(h
         assert report.worst > away - 0.5, "some have waited"
         after = report.between(gone + away + SLACK + 1, 9)
         assert after.p99 < 1.0, after
+
+
+def test_failures_that_several_workers_saw_eject_a_target_together() -> None:
+    with refusing() as nobody, Cheap("a2", "zone-a") as well:
+        group = {"name": "up", "health_check": "off", "retry": {"max_retries": 2}}
+        group["targets"] = [target("a1", nobody), target("a2", well.address)]
+        config = {"listeners": [listener("web", [{"action": {"forward": "up"}}])], "target_groups": [group]}
+        with Balancer(config, workers=4) as balancer:
+            address = balancer.address()
+
+            def failed() -> float:
+                return balancer.metrics().sum("retries_total", reason="connect_refused")
+
+            while failed() < 3:
+                assert ask(address, request("GET", "/", "Connection: close")).status == 200
+            balancer.wait_for_state("up", "a1", "ejected", 3.0)
+            assert failed() == 3
+
+
+def test_ten_times_what_can_be_served_is_served_to_capacity_and_the_rest_told_to_come_back() -> None:
+    at_once, took, seconds, patience = 8, 0.1, 6.0, 0.5
+    capacity = at_once / took  # requests/s
+    with Cheap("a1", "zone-a") as only:
+        group = config_of([only], max_connections=at_once, queue={"size": 40, "timeout": f"{patience}s"})
+        with Balancer(group) as balancer:
+            balancer.wait_for_state("up", "a1", "healthy")
+            (worker,) = balancer.worker_pids()
+            load = OpenLoop(
+                balancer.address(),
+                rate=10 * capacity,
+                duration=seconds,
+                path=f"/slow?ms={took * 1000:.0f}",
+                tag=lambda head, body: (head.get("retry-after") or b"-").decode(),
+            ).start()
+            running_for(load, 1.5)
+            before = resident_bytes(worker)
+            report = load.finish()
+            grown = resident_bytes(worker) - before
+            metrics = balancer.metrics()
+            assert set(report.statuses) == {200, 503} and not report.lost, report
+            served = [sample for sample in report.samples if sample.status == 200]
+            assert report.statuses[200] == pytest.approx(capacity * seconds, rel=0.25), report
+            assert {sample.tag for sample in served} == {"-"}
+            assert {sample.tag for sample in report.samples if sample.status == 503} == {"1"}
+            failures = metrics.by("reason", "failures_total")
+            told = {word: failures.get(word, 0) for word in ("queue_full", "queue_timeout", "overloaded")}
+            assert sum(told.values()) == report.statuses[503] and told["queue_full"], told
+            latencies = sorted(sample.latency for sample in served)
+            assert latencies[int(len(latencies) * 0.99)] < 2 * patience + took, report
+            assert grown < 16 * 1024 * 1024, f"grew by {grown} bytes"

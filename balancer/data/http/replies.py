@@ -12,7 +12,6 @@ from balancer.model.reason import Reason
 
 ALLOW = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"  # where no rule says more
 Headers = tuple[tuple[str, str], ...]
-RETRY_AFTER = frozenset((Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.OVERLOADED, Reason.RATE_LIMITED))
 _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     408: "Request Timeout",
     413: "Content Too Large",
@@ -69,7 +68,7 @@ def failure(
         kind = "text/plain; charset=utf-8"
         body = f"{status} {reason.word}: {sentence} (request {request_id})\n".encode()
     extra = [("Proxy-Status", f'balancer; error={reason.error}; details="{reason.word}"'), *headers]
-    if (reason in RETRY_AFTER or status == 503) and not any(name == "Retry-After" for name, _ in headers):
+    if status in (429, 503) and not any(name == "Retry-After" for name, _ in headers):
         extra.append(("Retry-After", "1"))
     return status, answer(
         status,
