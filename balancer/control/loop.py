@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 
 from balancer.board import layout
 from balancer.board.board import Board
@@ -34,6 +34,7 @@ from balancer.control.facts import (
     Probe,
     Probed,
     Reported,
+    Shifted,
     Ticked,
     Vetoed,
 )
@@ -88,6 +89,7 @@ class Control:
         self._unwell: set[str] | None = None  # names with a target that is not healthy; None: count anew
         self._written = 0.0
         self._writing: asyncio.TimerHandle | None = None
+        self._stale: set[str] = set()  # groups with changes that are not on the board yet
 
     @property
     def running(self) -> Snapshot | None:
@@ -150,28 +152,33 @@ class Control:
             match effect:
                 case Changed():
                     self._say_changed(effect)
-                    self._write_soon()
+                    self._write_soon(effect.key[0])
                 case Vetoed((group, target)):
                     self._say({"is": "veto", "group": group, "target": target})
                 case Finished():
                     self.published.again()
-                case _:
-                    self._write_soon()
+                case Shifted((group, _)):
+                    self._write_soon(group)
 
-    def _write_soon(self) -> None:
-        """Write the board now, or as soon as the last time is a little past."""
+    def _write_soon(self, group: str) -> None:
+        """Write a group's part of the board now, or as soon as the last time is a little past."""
+        self._stale.add(group)
         if self._writing is None:
             wait = max(0.0, self._written + APART - time.monotonic())
-            self._writing = asyncio.get_running_loop().call_later(wait, self.write_states)
+            self._writing = asyncio.get_running_loop().call_later(wait, self._write_stale)
 
-    def write_states(self) -> None:
-        """Bring the board up to date."""
+    def _write_stale(self) -> None:
+        self.write_states(self._stale)
+
+    def write_states(self, groups: Collection[str] | None = None) -> None:
+        """Bring the board up to date, for these groups or for all."""
         if self._writing is not None:
             self._writing.cancel()
             self._writing = None
         self._written, self._unwell = time.monotonic(), None
         if self.running is not None:
-            self.states.write(self.running, self.ledger, instant())
+            self.states.write(self.running, self.ledger, instant(), groups)
+        self._stale = set()
 
     def _say_changed(self, change: Changed) -> None:
         record = self.ledger.records.get(change.key)

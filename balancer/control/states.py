@@ -5,7 +5,7 @@ Everybody reads the board; a `states` message only makes workers look at once ra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from balancer.board import layout
@@ -40,12 +40,18 @@ class States:
         self._panic: set[str] = set()
         self._first = True
 
-    def write(self, snapshot: Snapshot, ledger: Ledger, now: Instant) -> None:
-        """Bring the board up to date with the ledger; nothing is written or said where nothing changed."""
+    def write(self, snapshot: Snapshot, ledger: Ledger, now: Instant, only: Collection[str] | None = None) -> None:
+        """Bring the board up to date with the ledger; nothing is written or said where nothing changed.
+
+        `only`: the groups in which something may have changed; None: all.
+        """
         wanted: dict[int, int] = {}
         self._failbacks = {name: entry for name, entry in self._failbacks.items() if name in ledger.groups}
-        before, self.groups = self.groups, {}
+        before = self.groups
+        self.groups = {name: before[name] for name in ledger.groups if name in before}
         for group in ledger.groups.values():
+            if only is not None and group.name not in only and group.name in before:
+                continue
             slot = snapshot.slots[f"group|{group.name}"]
             shares = self._shares(group.name, group.zones, ledger, slot, now)
             self.groups[group.name] = shares

@@ -34,21 +34,20 @@ class Stats:
         self._board = board
         self._slots = slots
         self._places = places
+        self._rows = [board.row(place) for place in range(max(1, places))]
+        self._own = board.row(layout.CONTROL_PLACE)
 
     def series(self, kind: str) -> Iterator[tuple[list[str], int]]:
         """Yield the names of every series of a kind there ever was, with the place of its block."""
-        for key, slot in self._slots.items():
-            first, *names = key.split("|")
-            if first == kind:
-                yield names, slot
+        yield from _by_kind(self._slots).get(kind, ())
 
     def block(self, slot: int, size: int) -> list[int]:
         """Return the sums of `size` cells."""
-        rows = []
-        for place in range(self._places):
-            row = self._board.row(place)
-            rows.append(row[slot : slot + size].tolist())
-        return [sum(cells) for cells in zip(*rows)]
+        first, *others = self._rows
+        total: list[int] = first[slot : slot + size].tolist()
+        for row in others:
+            total = [one + other for one, other in zip(total, row[slot : slot + size].tolist())]
+        return total
 
     def head(self, cell: int) -> int:
         """Return the sum of a cell about workers (`layout.ROW_*`)."""
@@ -60,18 +59,15 @@ class Stats:
 
     def own(self, slot: int, size: int) -> list[int]:
         """Return cells that control counts itself."""
-        cells: list[int] = self._board.row(layout.CONTROL_PLACE)[slot : slot + size].tolist()
+        cells: list[int] = self._own[slot : slot + size].tolist()
         return cells
 
     # What they mean
 
-    def requests(self) -> Iterator[tuple[str, str, str, str, str, int]]:
-        """Yield (listener, target group, target, code, source, count) of finished requests."""
+    def hits(self) -> Iterator[tuple[str, str, str, list[int]]]:
+        """Yield (listener, target group, target, counts by code: of the upstream's answers, then of ours)."""
         for (listener, group, target), slot in self.series("hits"):
-            cells = self.block(slot, layout.HITS_BLOCK)
-            for index, code in enumerate(CODES):
-                yield listener, group, target, code, "upstream", cells[index]
-                yield listener, group, target, code, "balancer", cells[layout.HITS_BALANCER + index]
+            yield listener, group, target, self.block(slot, layout.HITS_BLOCK)
 
     def flows(self) -> Iterator[tuple[str, str, Histogram, Histogram, int, int]]:
         """Yield (listener, target group, durations, first bytes, bytes in, bytes out)."""
@@ -117,16 +113,32 @@ class Stats:
             for code, reason in enumerate(REASONS):
                 yield group, reason.word, cells[code], cells[layout.REASONS_RETRIES + code]
 
-    def checks(self) -> Iterator[tuple[str, str, str, int]]:
-        """Yield (target group, target, result, probes)."""
+    def checks(self) -> Iterator[tuple[str, str, list[int]]]:
+        """Yield (target group, target, probes by result in the order of `RESULTS`)."""
         for (group, target), slot in self.series("checks"):
-            for result, count in zip(RESULTS, self.own(slot, layout.CHECKS_BLOCK)):
-                yield group, target, result.value, count
+            yield group, target, self.own(slot, len(RESULTS))
 
     def failovers(self) -> Iterator[tuple[str, int]]:
         """Yield (target group, how often a tier of it lost its traffic)."""
         for (group,), slot in self.series("failovers"):
             yield group, self.own(slot, layout.FAILOVERS_BLOCK)[0]
+
+
+_Series = dict[str, list[tuple[list[str], int]]]
+_last: tuple[dict[str, int], _Series] = {}, {}
+
+
+def _by_kind(slots: dict[str, int]) -> _Series:
+    """Return the series of a snapshot's slots by their kind; those of the snapshot that was asked for last are kept."""
+    global _last
+    known, found = _last
+    if known is not slots:
+        found = {}
+        for key, slot in slots.items():
+            kind, *names = key.split("|")
+            found.setdefault(kind, []).append((names, slot))
+        _last = slots, found
+    return found
 
 
 def level(gauge: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from balancer.model.names import ProbeResult
 from balancer.model.snapshot import HealthCheck, Target, TargetGroup
@@ -30,6 +30,13 @@ class Job:
     port: int
     host: str  # what the Host field says
     check: HealthCheck
+    _hash: int = field(init=False, repr=False, compare=False)  # a job is looked up ten times a probe
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.ip, self.port, self.host, self.check)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from balancer.control.probes.job import Job, LocalTrouble, Seen
 from balancer.control.probes.schedule import Schedule
 from balancer.model.names import CheckType
 
+MOST_STARTS = 64  # probes begun in one turn of the loop: what else control does must not wait for thousands
 LONGEST_SLEEP = 0.25  # seconds; also how finely a stall of this process is noticed
 
 
@@ -80,7 +81,7 @@ class Prober:
             while True:
                 now = self._clock()
                 self._note_stall(now)
-                for job in self._schedule.take(now):
+                for job in self._schedule.take(now, MOST_STARTS):
                     if job in self._subscribers and job not in self._running:
                         self._running[job] = asyncio.create_task(self._probe(job))
                 due = self._schedule.next_at()
@@ -117,7 +118,9 @@ class Prober:
                 self._schedule.again(job, ended, job.check.fast_interval, regular=False)
         else:
             self._deliver(job, seen, started, ended)
-        self._wake.set()
+        due = self._schedule.next_at()
+        if due is not None and due < self._expected:  # else the loop is awake in time
+            self._wake.set()
 
     async def _seen(self, job: Job) -> Seen:
         if job.check.type is CheckType.TCP or self._http is None:

@@ -45,10 +45,10 @@ class Schedule(Generic[T]):
         self._due.pop(job, None)
         self._spread.discard(job)
 
-    def take(self, now: float) -> list[T]:
-        """Return the jobs that are due, in order; each is out of the schedule until it is put in again."""
+    def take(self, now: float, most: int = 1 << 30) -> list[T]:
+        """Return jobs that are due, in order, at most so many; each is out of the schedule until it is put in again."""
         ready: list[T] = []
-        while self._heap and self._heap[0][0] <= now:
+        while len(ready) < most and self._heap and self._heap[0][0] <= now:
             _, count, job = heapq.heappop(self._heap)
             entry = self._due.get(job)
             if entry is not None and entry[1] == count:
