@@ -23,6 +23,7 @@ _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?:
 def allowed_hosts(admin: Admin, host_name: str) -> frozenset[str]:
     """Return the names and addresses that Host may carry, in lower case; loopback addresses are allowed besides."""
     bound = admin.address.rpartition(":")[0].strip("[]")
+    bound = "" if bound in ("0.0.0.0", "::") else bound  # no name of a place: a browser takes it for this machine
     return frozenset(name.lower() for name in ("localhost", "balancer", host_name, bound, *admin.hosts) if name)
 
 

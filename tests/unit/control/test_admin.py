@@ -90,6 +90,12 @@ def test_a_host_leads_here_or_not(host: str, leads_here: bool) -> None:
     assert guard.host_refused(host, allowed, "10.9.9.9") is not leads_here
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:9900", "[::]:9900"])
+def test_all_addresses_are_no_address_that_leads_here(address: str) -> None:
+    host = address.rpartition(":")[0]
+    assert guard.host_refused(host, guard.allowed_hosts(Admin(address=address), "x"), "172.17.0.2")
+
+
 def test_a_request_without_host_leads_nowhere() -> None:
     assert guard.host_refused(None, guard.allowed_hosts(Admin(), "x"), "127.0.0.1")
 
