@@ -62,7 +62,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("data", "status"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_cannot_be_taken_is_a_problem_and_nothing_in_the_log(plain: Balancer, data: bytes, status: int) -> None:
+def test_what_cannot_be_taken_is_a_problem_and_no_trouble_in_the_log(plain: Balancer, data: bytes, status: int) -> None:
     before = len(plain.log_text())
     with RawClient(plain.admin) as client:
         answer = client.ask(data)
@@ -70,7 +70,7 @@ def test_what_cannot_be_taken_is_a_problem_and_nothing_in_the_log(plain: Balance
     assert (answer.status, problem["status"]) == (status, status)
     assert (answer.get("Content-Type") or "").startswith("application/problem+json")
     assert answer.get("X-Content-Type-Options") == "nosniff"
-    assert plain.log_text()[before:] == ""
+    assert [one for one in plain.log_text()[before:].splitlines() if " admin change " not in one] == []
 
 
 def test_a_body_that_does_not_come_is_waited_for_ten_seconds_and_no_more(plain: Balancer) -> None:

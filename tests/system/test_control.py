@@ -86,13 +86,13 @@ def plain() -> Iterator[Balancer]:
         yield balancer
 
 
-def ask(balancer: Balancer, method: str, path: str, **headers: str) -> http.client.HTTPResponse:
+def ask(balancer: Balancer, method: str, path: str, sent: bytes = b"", /, **headers: str) -> http.client.HTTPResponse:
     """Send one request to the admin server with exactly these headers beside Host."""
     connection = http.client.HTTPConnection(*balancer.admin, timeout=5)
     connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
     for name, value in headers.items():
         connection.putheader(name.replace("_", "-"), value)
-    connection.endheaders()
+    connection.endheaders(sent or None)
     return connection.getresponse()
 
 
@@ -468,12 +468,17 @@ def test_the_openapi_document_is_valid_and_describes_every_route(plain: Balancer
     assert described == {(route.method, route.path) for route in ROUTES}
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+SENT = {"Weight": b'{"weight": 3}'}
+OF_A_DRILL = {"begin_drill", "drill", "stop_drill"}  # they need two zones: tests of drills ask for them
+
+
+@pytest.mark.parametrize("route", [one for one in ROUTES if one.name not in OF_A_DRILL], ids=lambda route: route.name)
 def test_a_route_answers_as_it_is_described(plain: Balancer, route: Any) -> None:
     path = route.path.replace("{group}", "up").replace("{target}", "up1")
     if "{id}" in path:
         path = path.replace("{id}", str(raw.ask(plain.address(), raw.request()).get("x-request-id")))
-    answer = ask(plain, route.method, path, Content_Length="0")
+    sent = SENT.get(route.body, b"")
+    answer = ask(plain, route.method, path, sent, Content_Length=str(len(sent)))
     body = answer.read()
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith(route.media)
