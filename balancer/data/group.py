@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from balancer.board import board, layout, scenes
-from balancer.board.records import NONE
+from balancer.board.records import NONE, PLACED
 from balancer.board.scenes import Seen
 from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
@@ -255,7 +255,12 @@ class LiveGroup:
         content = scenes.body(self._slot & NONE, self.shares, panic, seen)
         if content != self._scene:
             self._scene = content
-            self.scene = self.place.recent.scene(content)
+            self._in_scene()
+
+    def _in_scene(self) -> None:
+        self.scene = self.place.recent.scene(self._scene)
+        for target in self.targets:
+            target.placed = PLACED.pack(target.place_on_board, self.scene)
 
     # Picking
 
@@ -362,7 +367,7 @@ class LiveGroup:
             if target.ejected_until and now >= target.ejected_until:
                 self.refresh()
         if self.place.recent.stale(self.scene):
-            self.scene = self.place.recent.scene(self._scene)
+            self._in_scene()
         if self.waiting:
             self.wake()
         for exchange, serial, _ in [entry for entry in self.waiting if entry[2] <= now]:
