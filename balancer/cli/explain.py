@@ -129,7 +129,8 @@ def _targets(document: dict[str, Any]) -> list[str]:
         )
         for one in targets
     ]
-    return [*lines, *_aligned(rows)]
+    more = document["target_count"] - len(targets)
+    return [*lines, *_aligned(rows), *([f"  and {more} more"] if more > 0 else [])]
 
 
 def _since(moment: str | None, day: str) -> str:
