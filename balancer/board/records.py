@@ -36,9 +36,11 @@ TRY = struct.Struct("@IfffBBxx")
 _MARK = struct.Struct("@Q")
 _PASSED = struct.Struct("@I")
 ID, HOST, TOLD = 40, 44, 80  # bytes of the texts of a plain record
-# A plain record in one call: no reason, no retries, no queue; of AT_ONCE neither first byte nor upstream status. hot.
+# A plain record in one call: no reason, no retries, no queue. WHOLE is the commonest one (AT_ONCE): no body came in, it
+# went over an idle connection; target and scene are packed already (`PLACED`). hot.
 PLAIN = struct.Struct(f"@QdQQfff4xIIHHxxBx20s{ID}s{HOST}s{TOLD}sQ")
-WHOLE = struct.Struct(f"@QdQQf4xf4xIIH4xBx20s{ID}s{HOST}s{TOLD}sQ")
+WHOLE = struct.Struct(f"@Qd8xQf12x8sH4xBx20s{ID}s{HOST}s{TOLD}sQ")
+PLACED = struct.Struct("@II")
 _ID_PREFIX = b"X-Request-ID: "
 _TAIL = _HEAD.size
 

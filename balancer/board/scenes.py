@@ -58,8 +58,11 @@ class Scene:
     targets: tuple[Seen, ...]
 
 
-def body(group: int, shares: Sequence[int], panic: Sequence[bool], targets: Sequence[Seen]) -> bytes:
-    """Return what makes a scene what it is: two that have the same body are the same scene."""
+def body(group: int, shares: Sequence[int], panic: Sequence[bool], targets: Sequence[Seen], count: int) -> bytes:
+    """Return what makes a scene what it is: two that have the same body are the same scene.
+
+    `count`: how many targets there are; `targets` may be only the first `MOST_TARGETS` of them.
+    """
     tiers = b"".join(_TIER.pack(min(share, 255), lost) for share, lost in zip(shares, panic))
     told = b"".join(
         _TARGET.pack(
@@ -73,7 +76,7 @@ def body(group: int, shares: Sequence[int], panic: Sequence[bool], targets: Sequ
         )
         for one in targets[:MOST_TARGETS]
     )
-    return struct.pack("=IHB", group, min(len(targets), 0xFFFF), len(shares)) + tiers + told
+    return struct.pack("=IHB", group, min(count, 0xFFFF), len(shares)) + tiers + told
 
 
 def pack(number: int, size: int, *, at_wall: float, at: float, content: bytes) -> bytes:

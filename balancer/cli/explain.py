@@ -14,37 +14,52 @@ _BAR = 40  # characters of the timeline
 
 
 @click.command("explain")
-@click.argument("request_id", metavar="REQUEST_ID")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer of /api/v1/requests/ID as one JSON document.")
+@click.argument("request_id", metavar="[REQUEST_ID]", required=False)
+@click.option("--failed", is_flag=True, help="Without REQUEST_ID: list the last that failed, not the last of all.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Without REQUEST_ID: list so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer of the admin API as one JSON document.")
 @admin_option
-def explain(request_id: str, as_json: bool, admin: str) -> None:
+def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, admin: str) -> None:
     """Tell why a request went where it went: its rule, its targets, its tries, and the reason in a sentence.
 
     REQUEST_ID is the X-Request-ID of its answer, also in the access log. The last 10,000 requests of each worker are
-    kept, and the last 10,000 failed ones, even after their worker died.
+    kept, and the last 10,000 failed ones, even after their worker died. Without REQUEST_ID, list the last of them.
 
     \b
     Examples:
       balancer explain 5c0ffee15bad0d0d0000002a
+      balancer explain --failed
       balancer explain 5c0ffee15bad0d0d0000002a --json | jq .sentence
-      curl -s 'localhost:9900/api/v1/requests?failed=1' | jq -r '.requests[].request_id'
 
     \b
     Exit codes:
-      0  it was explained
+      0  it was told
       1  it is not among the last requests, or nothing answers at the admin URL
       2  wrong usage
     """
     import json
     from urllib.parse import quote
 
-    code, document = ask(admin, f"/api/v1/requests/{quote(request_id, safe='')}")
+    path = f"/{quote(request_id, safe='')}" if request_id else f"?limit={limit}&failed={int(failed)}"
+    code, document = ask(admin, f"/api/v1/requests{path}")
     if code != 200:
         raise InputFault(str(document.get("detail", f"{admin} answers {code}")))
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        click.echo(text(document), nl=False)
+        click.echo(text(document) if request_id else latest(document), nl=False)
+
+
+def latest(document: dict[str, Any]) -> str:
+    """Return a list of requests as plain text."""
+    rows = [("TIME", "REQUEST ID", "STATUS", "REASON", "TARGET", "MS", "REQUEST")]
+    for one in document["requests"]:
+        request = f"{one['method'] or '-'} {one['host']}{one['path']}"
+        times = (one["time"] or "")[11:23], one["request_id"], str(one["status"] or "-")
+        rows.append((*times, one["reason"], one["target"], f"{one['duration_ms']:g}", request))
+    return "\n".join(line.removeprefix("  ") for line in _aligned(rows)) + "\n"
 
 
 def text(document: dict[str, Any]) -> str:
@@ -114,7 +129,8 @@ def _targets(document: dict[str, Any]) -> list[str]:
         )
         for one in targets
     ]
-    return [*lines, *_aligned(rows)]
+    more = document["target_count"] - len(targets)
+    return [*lines, *_aligned(rows), *([f"  and {more} more"] if more > 0 else [])]
 
 
 def _since(moment: str | None, day: str) -> str:

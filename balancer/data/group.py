@@ -14,7 +14,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from balancer.board import board, layout, scenes
-from balancer.board.records import NONE
+from balancer.board.records import NONE, PLACED
 from balancer.board.scenes import Seen
 from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
@@ -43,6 +43,7 @@ class LiveGroup:
         "_reasons",
         "_scene",
         "_seen",
+        "_serves",
         "_slot",
         "_spans",
         "_spreader",
@@ -89,6 +90,7 @@ class LiveGroup:
         self._slot = slots.get(f"group|{spec.name}", -1)
         self.scene = 0  # the number of what `balancer explain` shows of the rotation
         self._scene = b""
+        self._serves = False  # True: this is the group that runs, not one that is built or was replaced
         self.passed: tuple[int, ...] = ()  # targets at max_connections that the last pick had to pass over
         self._spans = _spans([target.state_slot for target in targets])
         self._seen: tuple[bytes, ...] = ()  # the cells that the rotation was built of
@@ -107,11 +109,12 @@ class LiveGroup:
 
     def take_over(self, running: LiveGroup | None) -> None:
         """Follow `running`, the same group under the configuration before: who waits there waits here."""
-        if running is None:
-            return
-        running.successor = self
-        self.waiting, running.waiting = running.waiting, deque()
-        self._living, running._living = running._living, 0
+        self._serves = True
+        if running is not None:
+            running._serves = False
+            running.successor = self
+            self.waiting, running.waiting = running.waiting, deque()
+            self._living, running._living = running._living, 0
         self.refresh()
 
     def be_careful(self) -> None:
@@ -229,14 +232,17 @@ class LiveGroup:
         if len(with_share) == 1:
             self.single = self.policies[with_share[0]]
         self._spreader.update(shares)
-        self._note_scene(standings, panic)
+        if self._serves:
+            self._note_scene(standings, panic)
 
     def _note_scene(self, standings: list[zones.Standing], panic: tuple[bool, ...]) -> None:
         """Have it noted who is in rotation and who is not, if that is another scene than before."""
         cells = self.place.board.cells
+        rotation = [frozenset(slots) for slots in self.members]
+        tier_of = {zone: index for index, names in enumerate(self.tier_names) for zone in names}
         seen = []
-        for one, target in zip(standings, self.targets):
-            tier = next((index for index, names in enumerate(self.tier_names) if one.zone in names), -1)
+        for one, target in zip(standings[: scenes.MOST_TARGETS], self.targets):
+            tier = tier_of.get(one.zone, -1)
             since = cells[board.state_at(target.state_slot) + layout.SINCE] if target.state_slot >= 0 else 0
             seen.append(
                 Seen(
@@ -246,16 +252,21 @@ class LiveGroup:
                     target.evidence.code,
                     one.weight * self._factors[one.slot] // 10,
                     since,
-                    in_rotation=tier >= 0 and one.slot in self.members[tier],
+                    in_rotation=tier >= 0 and one.slot in rotation[tier],
                     no_address=not self.spec.targets[one.slot].ip,
                     own=bool(target.ejected_until),
                     drilled=one.drilled,
                 )
             )
-        content = scenes.body(self._slot & NONE, self.shares, panic, seen)
+        content = scenes.body(self._slot & NONE, self.shares, panic, seen, len(standings))
         if content != self._scene:
             self._scene = content
-            self.scene = self.place.recent.scene(content)
+            self._in_scene()
+
+    def _in_scene(self) -> None:
+        self.scene = self.place.recent.scene(self._scene)
+        for target in self.targets:
+            target.placed = PLACED.pack(target.place_on_board, self.scene)
 
     # Picking
 
@@ -362,7 +373,7 @@ class LiveGroup:
             if target.ejected_until and now >= target.ejected_until:
                 self.refresh()
         if self.place.recent.stale(self.scene):
-            self.scene = self.place.recent.scene(self._scene)
+            self._in_scene()
         if self.waiting:
             self.wake()
         for exchange, serial, _ in [entry for entry in self.waiting if entry[2] <= now]:

@@ -17,7 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from balancer.board import layout
-from balancer.board.records import NONE
+from balancer.board.records import NONE, PLACED
 from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
 from balancer.data.http.response_head import NO_RESPONSE
@@ -69,6 +69,7 @@ class LiveTarget:
         "others",
         "place",
         "place_on_board",
+        "placed",
         "pooling",
         "reasons",
         "removed",
@@ -113,6 +114,7 @@ class LiveTarget:
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
         self.state_slot = slots.get(f"state|{group.name}|{spec.name}", -1)
         self.place_on_board = self.state_slot if self.state_slot >= 0 else NONE  # by which a record names it
+        self.placed = PLACED.pack(self.place_on_board, 0)  # that, and the scene it is in
         self.reasons = slots.get(f"reasons|{group.name}", -1)
         self.column = place.board.column(max(self.cell, 0), place.places)
         self.configure(group, spec)

@@ -144,7 +144,10 @@ def test_the_command_tells_it_to_people_and_to_programs(balancer: Balancer) -> N
     assert ran.returncode == 1 and not ran.stdout
     assert "'nobody-has-this' is not among the last 1 requests and the last 1 failed ones" in ran.stderr
     assert "the oldest kept is from 20" in ran.stderr
-    assert command(balancer).returncode == 2
+    listed = command(balancer, "--failed").stdout.splitlines()
+    assert len(listed) == 2 and request_id in listed[1] and "connect_refused" in listed[1], listed
+    assert json.loads(command(balancer, "--limit", "5", "--json").stdout)["requests"][0]["request_id"] == request_id
+    assert command(balancer, "--limit", "0").returncode == 2
 
 
 def test_the_latest_requests_are_listed(balancer: Balancer) -> None:

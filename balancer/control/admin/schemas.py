@@ -194,6 +194,7 @@ SCHEMAS: dict[str, Schema] = {
         policy=_TEXT,
         pick=_TEXT,
         tiers={"type": "array", "items": _object(zones=_TEXTS, share=_PERCENT, panic=_TRUTH)},
+        target_count={**_COUNT, "description": "targets the group had; of more than about 200 the first are told"},
         targets={
             "type": "array",
             "items": _object(

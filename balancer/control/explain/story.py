@@ -83,6 +83,7 @@ def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapsh
         "policy": policy.value if policy is not None else "",
         "pick": words.pick(policy) if policy is not None and found.scene is not None else "",
         "tiers": _tiers(found.scene, group),
+        "target_count": found.scene.count if found.scene is not None else 0,
         "targets": _targets(record, found.scene, names, policy or PolicyName.ROUND_ROBIN, states, time),
         "tries": _tries(record, names),
     }

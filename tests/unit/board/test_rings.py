@@ -163,7 +163,7 @@ def test_reading_touches_no_more_than_what_was_written() -> None:
 
 
 def test_a_scene_is_found_by_its_number_until_it_is_pushed_out(board: Board) -> None:
-    content = scenes.body(3, (60, 40), (False, True), [Seen(5, 1, 2, 1, 300, 99, in_rotation=True, own=True)])
+    content = scenes.body(3, (60, 40), (False, True), [Seen(5, 1, 2, 1, 300, 99, in_rotation=True, own=True)], 1)
     for number in (1, 2, layout.SCENES.slots + 1):
         rings.put(
             board.ring(0, layout.SCENES),
@@ -179,7 +179,7 @@ def test_a_scene_is_found_by_its_number_until_it_is_pushed_out(board: Board) -> 
 
 def test_a_scene_of_more_targets_than_fit_says_how_many_there_were(board: Board) -> None:
     crowd = [Seen(number, 0, 1, 0, 100, 0, in_rotation=True) for number in range(1000)]
-    content = scenes.body(3, (100,), (False,), crowd)
+    content = scenes.body(3, (100,), (False,), crowd, 1000)
     found = scenes.unpack(scenes.pack(1, layout.SCENES.slot, at_wall=1.0, at=1.0, content=content))
     assert found is not None and found.count == 1000
     assert [one.target for one in found.targets] == list(range(scenes.MOST_TARGETS)) and scenes.MOST_TARGETS >= 190

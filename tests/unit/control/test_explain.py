@@ -328,6 +328,27 @@ def test_a_5xx_of_the_target_is_among_the_failed() -> None:
         assert [one.record.status for one in look.latest(set_.board, 1, 5, failed=True)] == [500]
 
 
+def test_a_group_of_many_targets_says_how_many_are_not_told() -> None:
+    with stage(group_of(300)) as set_:
+        told = explain(set_, id_of(answered(set_)))
+        assert told["target_count"] == 300 and 190 < len(told["targets"]) < 300
+        assert command.text(told).endswith(f"  and {300 - len(told['targets'])} more\n")
+
+
+def test_a_configuration_that_was_taken_back_leaves_no_scene() -> None:
+    with stage(group_of(1)) as set_:
+        sockets: Any = {"web": set_._sock}
+        other = replace(set_.group, max_connections=7)
+        set_.live.build(replace(set_.snapshot, target_groups=(other,)), sockets)
+        before = rings.last(set_.board, 0, layout.SCENES)
+        set_.live.withdraw()
+        client = answered(set_)
+        client.feed(GET)
+        set_.answer()
+        found = look.find(set_.board, 1, id_of(client))
+        assert found is not None and found.record.scene == before == 1
+
+
 def test_zones_without_a_share_and_a_policy_in_words() -> None:
     zones = Zones(ZoneMode.ACTIVE_BACKUP, order=("zone-1", "zone-0"))
     with stage(group_of(2, zones=zones, policy=PolicyName.LEAST_CONN)) as set_:
