@@ -29,6 +29,7 @@ MAX_ROUTES = 64  # remembered per request line
 MAX_ROUTE_KEY = 256  # characters of a host, with the header values that rules look at: longer ones are looked up anew
 MAX_ROUTE_MEMORY = 8 * 1024 * 1024  # bytes, about, over all request lines; then the lines are forgotten
 _ROUTE_COST = 200  # bytes of an entry beside its key
+ACCEPTED_AT_ONCE = 256  # connections that wait, by a turn of the coarse clock
 MAX_PEERS = 4096  # addresses of clients of which is remembered what follows from them
 _Peer = tuple[bool, RequestMemory, bytes, str]  # trusted; memory; its lines of a request; as in the access log
 
@@ -330,6 +331,27 @@ class LiveListener:
             self._resume_if_room()
         elif self._backlog != self.place.descriptors.backlog:
             self._fit_backlog()
+        if self._server is not None:
+            self._accept_waiting()
+
+    def _accept_waiting(self) -> None:
+        """Accept those who wait: the loop takes one a turn, so who comes new would starve where turns are long."""
+        room = min(ACCEPTED_AT_ONCE, self.place.descriptors.room - self.place.connections - 1)
+        if self.spec.limits.connections:
+            room = min(room, self.spec.limits.connections - self._connected() - 1)
+        for _ in range(room):  # the last place is left to the loop, whose next one finds the listener full
+            try:
+                accepted, _ = self._sock.accept()
+            except OSError:  # nobody waits, or there is no descriptor
+                return
+            accepted.setblocking(False)
+            self.place.loop.create_task(self._take(accepted))
+
+    async def _take(self, accepted: socket.socket) -> None:
+        try:
+            await self.place.loop.connect_accepted_socket(lambda: ClientProtocol(self), accepted)
+        except OSError:  # it has left
+            accepted.close()
 
     def _fit_backlog(self) -> None:
         if self._server is not None:

@@ -130,6 +130,12 @@ class FakeLoop:
         self.servers.append(FakeServer())
         return self.servers[-1]
 
+    async def connect_accepted_socket(self, factory: Callable[[], asyncio.Protocol], sock: object) -> object:
+        protocol = factory()
+        transport = FakeTransport(self, protocol, ("203.0.113.9", 40_000))
+        protocol.connection_made(transport)
+        return transport, protocol
+
     async def dial(
         self, loop: FakeLoop, ip: str, port: int, timeout: float, factory: Callable[[], asyncio.Protocol]
     ) -> tuple[FakeTransport, asyncio.Protocol]:
@@ -220,6 +226,7 @@ class FakeSocket:
         self.ended = False  # the kernel has heard the peer's end
         self.info = bytes(232)  # TCP_INFO
         self.backlog = 0
+        self.waiting: list[FakeSocket] = []  # connections that nobody has accepted
         self._name = name
 
     def setsockopt(self, level: int, option: int, value: object) -> None:
@@ -232,6 +239,14 @@ class FakeSocket:
     def getsockname(self) -> tuple[str, int]:
         return self._name
 
+    def accept(self) -> tuple[FakeSocket, tuple[str, int]]:
+        if not self.waiting:
+            raise BlockingIOError
+        return self.waiting.pop(0), ("203.0.113.9", 40_000)
+
+    def setblocking(self, flag: bool) -> None:
+        assert flag is False
+
     def fileno(self) -> int:
         if FakeSocket._silent < 0:
             FakeSocket._silent, FakeSocket._ended = os.eventfd(0), os.eventfd(1)
@@ -242,9 +257,6 @@ class FakeSocket:
 
     def dup(self) -> FakeSocket:
         return FakeSocket(self._name)
-
-    def accept(self) -> tuple[FakeSocket, object]:
-        raise BlockingIOError
 
     def close(self) -> None:
         self.closed = True

@@ -9,9 +9,11 @@ import pytest
 
 from balancer.board import layout
 from balancer.data.clients import Clients
+from balancer.data.deadlines import PERIOD
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import FixedResponse, Forward, Limits, Match, Rule
 from tests.support import http1
+from tests.support.transports import FakeSocket
 from tests.unit.data.stage import GET, OK, POST, Answers, group_of, stage
 
 
@@ -168,3 +170,15 @@ def test_connections_are_counted_from_the_reload_that_limits_them() -> None:
         set_.loop.run()
         set_.publish(replace(set_.snapshot, listeners=(limited,)))
         assert set_.client().take().startswith(b"HTTP/1.1 429")
+
+
+@pytest.mark.parametrize(("limit", "first", "then"), [(0, 256, 300), (10, 9, 9)])
+def test_many_who_wait_are_accepted_together_up_to_the_limit(limit: int, first: int, then: int) -> None:
+    """The loop itself takes one connection a turn: where turns are long, who comes new would wait for seconds."""
+    with stage(limits=Limits(connections=limit)) as set_:
+        set_.go(PERIOD)
+        set_._sock.waiting = [FakeSocket() for _ in range(300)]
+        set_.go(PERIOD)
+        assert len(set_.listener.connections) == first
+        set_.go(PERIOD)
+        assert len(set_.listener.connections) == then
