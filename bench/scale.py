@@ -131,19 +131,23 @@ class Bench:
                 subprocess.Popen([*pin, str(needs.compiled("origin")), str(TARGETS), "1", "lo"], stdout=out)
             )
         environment = os.environ | {"PYTHONPATH": str(proxies.ROOT)}
-        pin = ["taskset", "-c", str(self.cores.proxy)]
         began = time.monotonic()
         with self.log.open("wb") as out:
-            command = [*pin, self.python, "-m", "balancer", "run", str(self.config)]
+            command = [self.python, "-m", "balancer", "run", str(self.config)]
             self.balancer = subprocess.Popen(command, stderr=out, env=environment, start_new_session=True)
         self._started.append(self.balancer)
         self.wait(lambda: _get("/readyz") is not None, "ready")
         ready = time.monotonic() - began
         self.wait(lambda: self._healthy() == self.size.targets, "healthy")
         print(f"ready after {ready:.1f} s, all healthy after {time.monotonic() - began:.1f} s", flush=True)
+
+    def control(self) -> int:
+        """Return the process that is control now."""
         tree = machine.tree(self.balancer.pid)
-        self.control = next(pid for pid in tree if machine.name(pid).startswith("balancer-c"))
-        self.worker = next(pid for pid in tree if machine.name(pid).startswith("balancer-w"))
+        found = next((pid for pid in tree if machine.name(pid).startswith("balancer-c")), None)
+        if found is None:
+            raise proxies.Unfit(f"control is not there:\n{self.log.read_text(errors='replace')[-1500:]}")
+        return found
 
     def _healthy(self) -> int:
         return self.log.read_text(errors="replace").count("target became healthy")
@@ -158,11 +162,12 @@ class Bench:
 
     def probes(self, check: str, most: float, seconds: float) -> None:
         """Measure what probing costs control, and how evenly probes are spread."""
-        before, since = machine.used([self.control]), time.monotonic()
+        control = self.control()
+        before, since = machine.used([control]), time.monotonic()
         lines = len(self.counts.read_text().splitlines())
         time.sleep(seconds)
         took = time.monotonic() - since
-        share = machine.used([self.control]).since(before).cpu / took * 100
+        share = machine.used([control]).since(before).cpu / took * 100
         counts = [int(line.split()[1]) for line in self.counts.read_text().splitlines()[lines:-1]]
         each = len(counts) / seconds
         wide = [sum(counts[n : n + 5]) for n in range(0, len(counts) - 4, 5)]  # half a second each

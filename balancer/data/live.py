@@ -244,7 +244,8 @@ class Live:
             for connection in target.connections:
                 if connection.exchange is not None:
                     yield connection.exchange
-            yield from target.unconnected()
+            if target.connecting or target.waiting:
+                yield from target.unconnected()
         for group in self.groups.values():
             yield from (exchange for exchange, serial, _ in group.waiting if exchange.serial == serial)
 

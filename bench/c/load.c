@@ -63,7 +63,7 @@ static uint64_t body, expect = 200, serial;
 static char unit[(7 + CHUNK + 2) * 16];
 static size_t unit_size = UNIT;
 static uint64_t done_count, bytes, bad, errors, reopened, under_way, queued;
-static uint32_t *latency, *late;
+static uint32_t *latency, *late; /* tenths of a µs */
 static size_t latency_count, late_count, room;
 
 static void quit(const char *what) {
@@ -182,6 +182,7 @@ static void start(Client *client, uint64_t due) {
 }
 
 static void note(uint32_t *list, size_t *count, uint64_t ns) {
+    ns /= 100;
     if (*count < room) list[(*count)++] = ns > UINT32_MAX ? UINT32_MAX : (uint32_t)ns;
 }
 
@@ -342,7 +343,7 @@ static void show(const char *name, uint32_t *list, size_t count) {
     printf(", \"%s\": [", name);
     for (int n = 0; n < 4; n++) {
         size_t at = count ? (size_t)((double)(count - 1) * shares[n] + 0.5) : 0;
-        printf("%s%.1f", n ? ", " : "", count ? list[at] / 1e3 : 0);
+        printf("%s%.1f", n ? ", " : "", count ? list[at] / 10.0 : 0);
     }
     printf("]");
 }
