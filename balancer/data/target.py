@@ -53,6 +53,7 @@ class LiveTarget:
         "active_cell",
         "cell",
         "column",
+        "connect_limit",
         "connecting",
         "connections",
         "drain_timeout",
@@ -125,6 +126,8 @@ class LiveTarget:
         self.shown, self.shown_zone = quote(spec.name), quote(spec.zone)  # as in the access log
         self.shown_pair = f'"target":{self.shown},"zone":{self.shown_zone},'
         self.timeouts = group.timeouts
+        limits = [limit for limit in (group.timeouts.connect, group.retry.per_try) if limit]
+        self.connect_limit = min(limits, default=0.0)  # seconds; 0: none
         self.rest = min(group.timeouts.upstream_idle, self.idle_limit)
         self.drain_timeout = group.drain_timeout
         self.limit = group.max_connections or 1 << 62
@@ -223,7 +226,7 @@ class LiveTarget:
 
         try:
             _, connection = await connect.dial(
-                self.place.loop, self.spec.ip, self.spec.port, self.timeouts.connect, lambda: UpstreamProtocol(self)
+                self.place.loop, self.spec.ip, self.spec.port, self.connect_limit, lambda: UpstreamProtocol(self)
             )
         except Exception as error:  # whatever it is, the place among those that connect is free again
             self.connecting -= 1
@@ -251,7 +254,7 @@ class LiveTarget:
         """Called by the coarse clock: counts of other workers, windows, and those who waited too long for a connect."""
         if self.cell >= 0 and self.place.places > 1:
             self.others = max(0, sum(self.column) - self.active)
-        while self.waiting and now - self.waiting[0][2] > self.timeouts.connect > 0:
+        while self.waiting and now - self.waiting[0][2] > self.connect_limit > 0:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
                 exchange.connect_failed(TimeoutError("no connect could be started"))

@@ -327,6 +327,8 @@ class Exchange:
             if block.length == CHUNKED:
                 head += LAST_CHUNK
             connection.deadline = now + self._head_limit()
+            if self.group is not None and (per_try := self.group.spec.retry.per_try):  # connecting is part of the try
+                connection.deadline = min(connection.deadline, self.sent_at + per_try)
         connection.transport.write(head)
         if not self.request_done:
             self._bound_replay()

@@ -130,6 +130,25 @@ def test_a_target_that_does_not_answer_is_given_up(settings: dict[str, Any], rea
         set_.check_quiet()
 
 
+def test_the_limit_of_a_try_holds_for_connecting_and_waiting_together() -> None:
+    with stage(group_of(1, retry=Retry(per_try=2.0))) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.go(1.5)
+        (dial,) = set_.loop.dials
+        set_.accept(dial)
+        set_.loop.run()
+        set_.go(0.4)
+        assert client.take() == b""
+        set_.go(0.1 + SLACK)
+        assert status_of(client.take()) == 504 and set_.failures(Reason.RESPONSE_TIMEOUT) == 1
+    with stage(group_of(1, retry=Retry(max_retries=0, per_try=1.0))) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.go(1.0 + SLACK)
+        assert status_of(client.take()) == 504 and set_.failures(Reason.CONNECT_TIMEOUT) == 1
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 def test_a_request_whose_two_limits_end_together_ends_once(count: int) -> None:
     """`request` and `response_header` of one length end in the same look at the clock, in any order."""
