@@ -3,10 +3,12 @@
 # make lint     style, types and the direction of imports
 # make bench    CPU, requests/s and latency beside nginx, HAProxy, Caddy (make bench BENCH="--cases zipf": one case)
 # make bench-scale  control with 10,000 targets and 5,000 rules, each figure beside its target
+# make bench-slow  5,000 slow clients attack, 10,000 idle ones are there: what a good one notices, what each costs
 # make soak     the long runs
 # make chaos    fifteen minutes of mixed faults under load (CHAOS_SECONDS=, CHAOS_SEED=)
 # make fuzz     any bytes at parsers, loader and matchers, guided by coverage (FUZZ_SECONDS=60 for each target)
 # make fuzz-wire  fuzzed bytes at two running workers (FUZZ_SECONDS=600)
+# make conformance  suites that others wrote, ours beside HAProxy and nginx; writes docs/conformance.md (H1SPEC=, WSTEST=)
 # make lock     the lock files anew from pyproject.toml (make lock UPGRADE=1: with newer versions)
 # make clean    remove everything that make made
 #
@@ -21,7 +23,7 @@ PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pyt
 
 # Compose, system and lint each want the machine for themselves.
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system test-compose lint format bench bench-scale soak chaos fuzz fuzz-wire lock clean
+.PHONY: help demo test test-fast test-system test-compose lint format bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -62,6 +64,11 @@ bench: $(READY)
 bench-scale: $(READY)
 	$(BIN)/python bench/scale.py $(BENCH)
 
+# Slow clients that attack, and very many that only are there.
+bench-slow: $(READY)
+	$(BIN)/python -m bench.slow
+	$(BIN)/python -m bench.crowd
+
 soak: $(READY)
 	$(PYTEST) -m soak tests/system
 
@@ -73,6 +80,9 @@ fuzz: $(READY)
 
 fuzz-wire: $(READY)
 	$(BIN)/python -m tests.fuzz.live
+
+conformance: $(READY)
+	$(BIN)/python -m tests.conformance.run
 
 # No lock names a host. The three small ones are held to the versions of the big one.
 LOCK := pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11

@@ -13,6 +13,7 @@ PERIOD = 0.1  # seconds between two looks
 NEVER = math.inf
 log = logging.getLogger("balancer.worker")
 _SLICE = 4096  # connections looked at before others have their turn
+_ENDED = 32  # connections told that they are over before others have their turn: each may cost an answer and a close
 
 
 class Watched(Protocol):
@@ -38,11 +39,16 @@ class Deadlines:
         if not self._rest:
             self._rest = list(self.watched)
         part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
-        for item in part:
+        left = _ENDED
+        for number, item in enumerate(part, 1):
             if item.deadline <= now and item in self.watched:  # one may have ended another of the same round
                 try:
                     item.expired(now)
                 except Exception:  # one fault of ours must not take every other deadline with it
                     log.exception("internal error in a deadline of %s", type(item).__name__)
                     item.deadline = NEVER
+                left -= 1
+                if not left:
+                    self._rest = part[number:] + self._rest
+                    break
         return bool(self._rest)

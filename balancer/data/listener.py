@@ -29,7 +29,7 @@ MAX_ROUTES = 64  # remembered per request line
 MAX_ROUTE_KEY = 256  # characters of a host, with the header values that rules look at: longer ones are looked up anew
 MAX_ROUTE_MEMORY = 8 * 1024 * 1024  # bytes, about, over all request lines; then the lines are forgotten
 _ROUTE_COST = 200  # bytes of an entry beside its key
-ACCEPTED_AT_ONCE = 256  # connections that wait, by a turn of the coarse clock
+ACCEPTED_AT_ONCE = 32  # connections that wait, before others have their turn
 MAX_PEERS = 4096  # addresses of clients of which is remembered what follows from them
 _Peer = tuple[bool, RequestMemory, bytes, str]  # trusted; memory; its lines of a request; as in the access log
 
@@ -331,11 +331,12 @@ class LiveListener:
             self._resume_if_room()
         elif self._backlog != self.place.descriptors.backlog:
             self._fit_backlog()
-        if self._server is not None:
-            self._accept_waiting()
+        self._accept_waiting()
 
     def _accept_waiting(self) -> None:
         """Accept those who wait: the loop takes one a turn, so who comes new would starve where turns are long."""
+        if self._server is None:
+            return
         room = min(ACCEPTED_AT_ONCE, self.place.descriptors.room - self.place.connections - 1)
         if self.spec.limits.connections:
             room = min(room, self.spec.limits.connections - self._connected() - 1)
@@ -346,6 +347,8 @@ class LiveListener:
                 return
             accepted.setblocking(False)
             self.place.loop.create_task(self._take(accepted))
+        if room == ACCEPTED_AT_ONCE:
+            self.place.loop.call_later(0.001, self._accept_waiting)
 
     async def _take(self, accepted: socket.socket) -> None:
         try:

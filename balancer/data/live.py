@@ -202,9 +202,20 @@ class Live:
             more = self._look(now)
         except Exception:  # the clock goes on: without it nothing would ever time out
             log.exception("internal error in the coarse clock")
-        wait = 0.0 if more else PERIOD
-        self._due = now + wait
-        self.place.loop.call_later(wait, self._tick)
+        self._come_again(now, more)
+
+    def _come_again(self, now: float, more: bool) -> None:
+        """Come again in a while, or as soon as others have had their turn, if more are to be looked at."""
+        if more:
+            self.place.loop.call_later(0.0, self._go_on)
+            return
+        self._due = now + PERIOD
+        self.place.loop.call_later(PERIOD, self._tick)
+
+    def _go_on(self) -> None:
+        """Look at the deadlines that the last turn left."""
+        now = time.monotonic()
+        self._come_again(now, self.place.deadlines.look(now))
 
     def _measure(self, now: float) -> None:
         """Take how late this turn is; under overload give up what rests, and turn requests away."""

@@ -41,11 +41,14 @@ def test_who_was_ended_by_another_of_the_same_round_is_not_told() -> None:
         assert sorted(len(item.ended) for item in (one, other)) == [0, 1]
 
 
-def test_a_crowd_is_looked_at_in_slices_and_each_of_it_once(monkeypatch: object) -> None:
-    clock, items = Deadlines(), [Item(1.0) for _ in range(2 * deadlines._SLICE + 1)]
+def test_a_crowd_is_looked_at_in_slices_and_each_of_it_once() -> None:
+    clock, items = (
+        Deadlines(),
+        [Item(1.0 if number % 1000 == 0 else NEVER) for number in range(2 * deadlines._SLICE + 1)],
+    )
     clock.watched.update(items)
     assert [clock.look(2.0) for _ in range(3)] == [True, True, False]
-    assert all(item.ended == [2.0] for item in items)
+    assert all(item.ended == ([2.0] if number % 1000 == 0 else []) for number, item in enumerate(items))
 
 
 def test_who_joins_while_a_round_goes_on_is_looked_at_in_the_next() -> None:
@@ -56,3 +59,14 @@ def test_who_joins_while_a_round_goes_on_is_looked_at_in_the_next() -> None:
     assert not clock.look(2.0)
     clock.look(2.1), clock.look(2.1)
     assert late.ended == [2.1]
+
+
+def test_of_many_that_are_over_at_once_some_are_told_in_each_turn() -> None:
+    """Each may cost an answer and a close: thousands of them in one turn would hold everybody else up."""
+    clock, items = Deadlines(), [Item(1.0) for _ in range(100)]
+    clock.watched.update(items)
+    turns = []
+    while clock.look(2.0):
+        turns.append(sum(len(item.ended) for item in items))
+    assert turns == [deadlines._ENDED, 2 * deadlines._ENDED, 3 * deadlines._ENDED]
+    assert all(item.ended == [2.0] for item in items)
