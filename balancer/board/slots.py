@@ -18,18 +18,25 @@ class NoRoom(Exception):
     """The board has no place left for another series; the message says what to do."""
 
 
-def keys(snapshot: Snapshot) -> list[str]:
-    """Return every key that `snapshot` counts under, in a stable order."""
+def keys(snapshot: Snapshot, before: Snapshot | None = None) -> list[str]:
+    """Return every key that `snapshot` counts under, in a stable order.
+
+    Those of target groups that are in `before` too, as the very same objects, are left out: they have their places.
+    """
     groups = {group.name: group for group in snapshot.target_groups}
+    same = {id(group) for group in before.target_groups} if before is not None else set()
+    counted = {(one.name, name) for one in before.listeners for name in forwards(one)} if before is not None else set()
     wanted = ["reasons|"]
     for group in snapshot.target_groups:
+        if id(group) in same:
+            continue
         wanted += [f"group|{group.name}", f"reasons|{group.name}", f"failovers|{group.name}"]
         for target in group.targets:
             wanted += [f"{kind}|{group.name}|{target.name}" for kind in ("state", "target", "checks")]
     for listener in snapshot.listeners:
         wanted += [f"listener|{listener.name}", f"flow|{listener.name}|", f"hits|{listener.name}||"]
         for name in forwards(listener):
-            if name not in groups:
+            if name not in groups or (id(groups[name]) in same and (listener.name, name) in counted):
                 continue
             wanted += [f"flow|{listener.name}|{name}", f"hits|{listener.name}|{name}|"]
             wanted += [f"hits|{listener.name}|{name}|{target.name}" for target in groups[name].targets]
@@ -53,6 +60,9 @@ def assign(wanted: Iterable[str], held: dict[str, int]) -> dict[str, int]:
 
     Everything in `held` stays: a series that went away keeps its numbers. Raises NoRoom.
     """
+    wanted = [key for key in wanted if key not in held]
+    if not wanted:
+        return held
     slots = dict(held)
     ends = {"cells": 0, "group": 0, "state": 0}
     for key, place in held.items():

@@ -91,7 +91,14 @@ class Ledger:
         effects: list[Effect] = []
         records: dict[Key, Record] = {}
         self._note_missing(snapshot, leaving, now)
+        stirred = {name for name, _ in leaving}
+        stirred.update(record.group.name for record in self.records.values() if record.leaving_until is not None)
+        quiet: set[str] = set()  # groups in which nothing can have changed: the very same, and nobody comes or goes
         for group in snapshot.target_groups:
+            if kept is None and group is self.groups.get(group.name) and group.name not in stirred:
+                quiet.add(group.name)
+                records.update(((group.name, one.name), self.records[group.name, one.name]) for one in group.targets)
+                continue
             others_serve = any(r.state is State.HEALTHY for r in self.group(group.name))
             for target in group.targets:
                 key = (group.name, target.name)
@@ -113,6 +120,8 @@ class Ledger:
         for name in [name for name in self._ejectors if name not in self.groups]:
             del self._ejectors[name]
         for key, record in records.items():
+            if key[0] in quiet:
+                continue
             effects += self._turn(record, leaving.get(key), now)
             effects += self._keep_ejected(record, now)
         return effects

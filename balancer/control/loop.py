@@ -41,7 +41,7 @@ from balancer.control.facts import (
 from balancer.control.ledger import Kept, Ledger
 from balancer.control.orders import Order
 from balancer.control.places import Places
-from balancer.control.probes.job import job_of
+from balancer.control.probes.job import Job, job_of
 from balancer.control.probes.prober import Prober
 from balancer.control.publish import Publisher, Refused
 from balancer.control.published import Published
@@ -89,6 +89,7 @@ class Control:
         self._unwell: set[str] | None = None  # names with a target that is not healthy; None: count anew
         self._written = 0.0
         self._writing: asyncio.TimerHandle | None = None
+        self._jobs: dict[str, dict[Key, Job]] = {}  # what is probed, by target group
         self._stale: set[str] = set()  # groups with changes that are not on the board yet
 
     @property
@@ -229,12 +230,17 @@ class Control:
 
     def _take_over(self, snapshot: Snapshot, leaving: dict[Key, float], kept: dict[Key, Kept] | None) -> None:
         self.versions.keep(snapshot)
-        targets = [(group, target) for group in snapshot.target_groups for target in group.targets]
-        self.zones.update(((group.name, target.name), target.zone) for group, target in targets)
+        before = self.ledger.groups
+        fresh = [group for group in snapshot.target_groups if before.get(group.name) is not group]
+        self.zones.update(((group.name, target.name), target.zone) for group in fresh for target in group.targets)
+        for group in fresh:
+            jobs = {(group.name, target.name): job_of(group, target) for target in group.targets}
+            self._jobs[group.name] = {key: job for key, job in jobs.items() if job is not None}
+        self._jobs = {group.name: self._jobs[group.name] for group in snapshot.target_groups}
         self._follow(self.ledger.adopt(snapshot, leaving, instant(), kept))
-        self.write_states()
-        jobs = {(group.name, target.name): job_of(group, target) for group, target in targets}
-        self.prober.assign({key: job for key, job in jobs.items() if job is not None})
+        changed = {group.name for group in fresh} | {name for name, _ in leaving} | self._stale
+        self.write_states(None if kept is not None else changed)
+        self.prober.assign({key: job for jobs in self._jobs.values() for key, job in jobs.items()})
 
     def _well(self, host: str) -> bool:
         if self._unwell is None:

@@ -21,6 +21,7 @@ from balancer.link import memory
 from balancer.link.messages import Message
 from balancer.model import codec
 from balancer.model.snapshot import Snapshot
+from balancer.model.uncollected import uncollected
 
 BOUND = 5.0  # seconds for the answers of an exchange
 
@@ -95,7 +96,8 @@ class Publisher:
         `before_commit` is called when all have built it, just before they are told to use it.
         """
         revision = snapshot.revision
-        descriptor = memory.sealed(codec.encode(snapshot))
+        with uncollected():
+            descriptor = memory.sealed(codec.encode_by_parts(snapshot))
         try:
             exchange = _Exchange("built", revision, self._places.pids())
             await self._run(exchange, {"is": "offer", "revision": revision}, [descriptor])

@@ -86,8 +86,14 @@ class Published:
     async def _publish(self, base: Snapshot) -> None:
         running = self.running
         merged = self._merged(base)
-        groups = tuple(replace(group, targets=merged[group.name].targets) for group in base.target_groups)
-        snapshot = replace(base, target_groups=groups)
+        before = {group.name: group for group in running.target_groups} if running is not None else {}
+        groups = []
+        for group in base.target_groups:
+            targets = merged[group.name].targets
+            whole = group if targets == group.targets else replace(group, targets=targets)
+            known = before.get(group.name)
+            groups.append(known if known is not None and known == whole else whole)
+        snapshot = replace(base, target_groups=tuple(groups))
         leaving = {(name, target): end for name, part in merged.items() for target, end in part.leaving.items()}
         if running is not None:
             same = replace(snapshot, revision=running.revision, slots=running.slots) == running
@@ -97,7 +103,7 @@ class Published:
         revision = running.revision + 1 if running is not None else 1
         held = running.slots if running is not None else {}
         try:
-            snapshot = replace(snapshot, revision=revision, slots=slots.assign(slots.keys(snapshot), held))
+            snapshot = replace(snapshot, revision=revision, slots=slots.assign(slots.keys(snapshot, running), held))
         except slots.NoRoom:
             self._publisher.withdraw(revision)
             raise

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from balancer.board import layout
 from balancer.board.slots import NoRoom
@@ -79,9 +80,11 @@ class Reload:
 
     def _load(self, nofile: int) -> Loaded:
         loaded = load(self.config, os.environ, cpus=self._cpus, nofile=nofile)
-        if loaded.snapshot is not None:
-            hash_of(loaded.snapshot)  # here, where nobody waits for it
-        return loaded
+        if loaded.snapshot is None:
+            return loaded
+        snapshot = shared(self.base, loaded.snapshot) if self.base is not None else loaded.snapshot
+        hash_of(snapshot)  # here, where nobody waits for it
+        return replace(loaded, snapshot=snapshot)
 
     async def apply(self, origin: str, loaded: Loaded | None = None) -> Outcome:
         """Take over what is on disk, or was `loaded` just now; `origin`: file, signal, admin, start. One at a time."""
@@ -167,6 +170,22 @@ def hash_of(snapshot: Snapshot) -> str:
     return digest
 
 
+def shared(old: Snapshot, new: Snapshot) -> Snapshot:
+    """Return `new` with the very objects of `old` where they are equal: what differs is then seen at a glance."""
+    listeners = {one.name: one for one in old.listeners}
+    groups = {one.name: one for one in old.target_groups}
+
+    def known(one: _Named, before: _Named | None) -> _Named:
+        return one if before is None or before != one else before
+
+    return replace(
+        new,
+        listeners=tuple(known(one, listeners.get(one.name)) for one in new.listeners),
+        target_groups=tuple(known(one, groups.get(one.name)) for one in new.target_groups),
+    )
+
+
+_Named = TypeVar("_Named")
 _PARTS = [field.name for field in fields(Snapshot) if field.name not in ("version", "revision", "slots")]
 _known: deque[tuple[Snapshot, str]] = deque(maxlen=2)  # asked for again and again, dear where targets are many
 

@@ -142,8 +142,9 @@ class Live:
         for key, target in before.items():
             if self.targets.get(key) is not target:
                 target.leave()
-        for target in self.targets.values():
-            target.show()
+        for key, target in self.targets.items():
+            if before.get(key) is not target:
+                target.show()
         self._listen(snapshot, found.sockets, found.routers)
 
     def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket], routers: dict[str, Router]) -> None:

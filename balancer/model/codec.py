@@ -14,7 +14,7 @@ from collections.abc import Callable
 from enum import Enum
 from functools import cache
 
-from balancer.model.snapshot import Snapshot
+from balancer.model.snapshot import Listener, Snapshot, TargetGroup
 
 FORMAT = 1
 
@@ -27,12 +27,57 @@ def encode(snapshot: Snapshot) -> bytes:
     return json.dumps({"format": FORMAT, "snapshot": _writer(Snapshot)(snapshot)}, separators=(",", ":")).encode()
 
 
-def decode(data: bytes) -> Snapshot:
-    """Return the snapshot that `data` holds; ValueError if it was written by another format."""
-    document = json.loads(data)
+def encode_by_parts(snapshot: Snapshot) -> bytes:
+    """Return the snapshot as a line of JSON without its listeners and target groups, then a line for each of these.
+
+    What has not changed since the last time (the very same object) is not written anew, and its line is not read anew.
+    """
+    global _written_lines
+    parts = (*snapshot.listeners, *snapshot.target_groups)
+    lines: dict[int, tuple[object, bytes]] = {}
+    for part in parts:
+        known = _written_lines.get(id(part))
+        if known is None or known[0] is not part:
+            write = _writer(Listener if isinstance(part, Listener) else TargetGroup)
+            known = part, json.dumps(write(part), separators=(",", ":")).encode()
+        lines[id(part)] = known
+    _written_lines = lines
+    bare = _writer(Snapshot)(dataclasses.replace(snapshot, listeners=(), target_groups=()))
+    head = {"format": FORMAT, "snapshot": bare, "listeners": len(snapshot.listeners)}
+    first = json.dumps(head, separators=(",", ":")).encode()
+    return b"\n".join([first, *(lines[id(part)][1] for part in parts)])
+
+
+_written_lines: dict[int, tuple[object, bytes]] = {}
+
+
+def decode(data: bytes, known: dict[bytes, object] | None = None) -> Snapshot:
+    """Return the snapshot that `data` holds, in either form; ValueError if it was written by another format.
+
+    `known`: the parts of the snapshot before by their lines, which are taken as they are where they come again; those
+    of this one stand there afterwards.
+    """
+    first, *lines = data.split(b"\n")
+    document = json.loads(first)
     if document.get("format") != FORMAT:
         raise ValueError(f"snapshot format {document.get('format')!r} is not {FORMAT}")
-    return typing.cast(Snapshot, _reader(Snapshot)(document["snapshot"]))
+    snapshot = typing.cast(Snapshot, _reader(Snapshot)(document["snapshot"]))
+    if not lines:
+        return snapshot
+    count = document["listeners"]
+    before, parts = known or {}, []
+    for index, line in enumerate(lines):
+        part = before.get(line)
+        parts.append(_reader(Listener if index < count else TargetGroup)(json.loads(line)) if part is None else part)
+    if known is not None:
+        known.clear()
+        known.update(zip(lines, parts))
+    listeners, groups = tuple(parts[:count]), tuple(parts[count:])
+    return dataclasses.replace(
+        snapshot,
+        listeners=typing.cast(tuple[Listener, ...], listeners),
+        target_groups=typing.cast(tuple[TargetGroup, ...], groups),
+    )
 
 
 @cache

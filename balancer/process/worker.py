@@ -88,6 +88,7 @@ class Worker:
         self._running: dict[str, socket.socket] = {}
         self._built: tuple[int, dict[str, socket.socket]] | None = None
         self._building: Task[None] | None = None  # a large snapshot is read in a thread
+        self._known: dict[bytes, object] = {}  # parts of the last large snapshot, by how they are written
         self._offer: dict[str, socket.socket] = {}  # its sockets
         self._generation = -1
         self._draining: Task[None] | None = None
@@ -150,7 +151,7 @@ class Worker:
         """Build while requests go on: what takes long is done in a thread that gives way at once."""
 
         def read() -> tuple[Snapshot, dict[str, Router]]:
-            snapshot = codec.decode(data)
+            snapshot = codec.decode(data, self._known)
             return snapshot, self._data.prepare(snapshot)
 
         sys.setswitchinterval(GIVE_WAY)

@@ -48,7 +48,8 @@ class Prober:
 
     def assign(self, wanted: Mapping[Key, Job]) -> None:
         """Probe exactly these from now on; what was probed before the same way goes on undisturbed."""
-        for key in [key for key, job in self._jobs.items() if wanted.get(key) != job]:
+        others = [key for key, job in self._jobs.items() if (new := wanted.get(key)) is not job and new != job]
+        for key in others:
             job = self._jobs.pop(key)
             self._subscribers[job].discard(key)
             if not self._subscribers[job]:

@@ -110,3 +110,14 @@ def test_cells_that_nobody_reads_are_given_to_nobody() -> None:
     held = assign([f"hits|l|g|{number}" for number in range(layout.NOWHERE // layout.HITS_BLOCK)], {})
     assert max(held.values()) + layout.HITS_BLOCK <= layout.NOWHERE
     assert layout.NOWHERE + max(layout.BLOCKS.values()) <= layout.CELLS
+
+
+def test_what_is_the_same_as_before_needs_no_look_at_its_places() -> None:
+    held = assign(keys(SNAPSHOT), {})
+    grown = replace(SNAPSHOT.target_groups[1], targets=(Target("b1", "h:9", "1.1.1.9", 9),))
+    after = replace(SNAPSHOT, target_groups=(SNAPSHOT.target_groups[0], grown, SNAPSHOT.target_groups[2]))
+    assert assign(keys(after, SNAPSHOT), held) == assign(keys(after), held)
+    assert not any(key.startswith("state|a|") for key in keys(after, SNAPSHOT))
+    elsewhere = replace(SNAPSHOT, listeners=(replace(SNAPSHOT.listeners[0], rules=(rule("c"),)),))
+    assert assign(keys(elsewhere, SNAPSHOT), held) == assign(keys(elsewhere), held)
+    assert assign(keys(SNAPSHOT, SNAPSHOT), held) is held

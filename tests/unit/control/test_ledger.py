@@ -235,3 +235,19 @@ def test_an_ejection_says_for_how_long_in_words() -> None:
     [effect] = ledger.apply(Reported(("demo", "a"), "connect"), clock.instant)
     assert isinstance(effect, Changed)
     assert (effect.reason, effect.detail) == ("connect_failures", "ejected for 30 s")
+
+
+def test_a_group_that_is_the_very_same_keeps_its_records_while_another_changes() -> None:
+    clock, ledger = Clock(), Ledger(lambda: 0.0)
+    same, other = group(target("a"), target("b", ip="10.0.0.2")), group(target("c", ip="10.0.0.3"), name="other")
+    ledger.adopt(snapshot(same, other), {}, clock.instant)
+    probe(ledger, clock, "a")
+    before = dict(ledger.records)
+    assert ledger.adopt(snapshot(same, replace(other, max_connections=7)), {}, clock.go(1.0)) == []
+    assert ledger.records == before
+    assert ledger.records["other", "c"].group.max_connections == 7
+    leaving = {("demo", "b"): clock.now + 5.0}
+    (change,) = ledger.adopt(snapshot(same, other), leaving, clock.instant)
+    assert isinstance(change, Changed) and change.new is State.DRAINING
+    assert ledger.adopt(snapshot(same, other), {}, clock.go(1.0))  # it came back: that, too, is seen
+    assert ledger.records["demo", "b"].state is State.UNKNOWN

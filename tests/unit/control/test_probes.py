@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from balancer.control.facts import Key, Probe
 from balancer.control.probes import tcp
@@ -228,3 +229,49 @@ async def test_what_ends_after_the_machine_was_asleep_says_nothing_about_a_targe
     await wait_for_async(lambda: bench.got == [(ONE, ProbeResult.OK)], 2.0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+ODD_ANSWERS = [
+    ("an answer after a 100", b"HTTP/1.1 100 Continue\r\n\r\n" + said(200), {}, ProbeResult.OK),
+    ("a body that ends with the connection", b"HTTP/1.0 200 OK\r\n\r\nwell", {"expect_body": "well"}, ProbeResult.OK),
+    (
+        "a body that is cut short",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nill",
+        {"expect_body": "well"},
+        ProbeResult.BAD_PROTOCOL,
+    ),
+    (
+        "a body in chunks",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n2\r\nll\r\n0\r\n\r\n",
+        {"expect_body": "well"},
+        ProbeResult.OK,
+    ),
+    ("a head without an end", b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 12_000, {}, ProbeResult.BAD_PROTOCOL),
+]
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize(("answer", "check", "result"), [r[1:] for r in ODD_ANSWERS], ids=[r[0] for r in ODD_ANSWERS])
+def test_an_http_probe_judges_what_is_odd_on_either_loop(
+    answer: bytes, check: dict[str, object], result: ProbeResult, loop: str
+) -> None:
+    async def judged() -> ProbeResult:
+        async with answering(answer) as port:
+            return (await HttpProbe().probe(job(port, **check))).result
+
+    factory = uvloop.new_event_loop if loop == "uvloop" else asyncio.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(judged()) is result
+
+
+async def test_a_target_may_ask_to_be_drained_in_its_answer() -> None:
+    async with answering(said(200, b"", "X-Balancer-Drain: 1")) as port:
+        assert (await HttpProbe().probe(job(port))).drain
+    async with answering(said(200, b"", "X-Balancer-Drain: 0")) as port:
+        assert not (await HttpProbe().probe(job(port))).drain
+
+
+def test_no_more_than_so_many_are_begun_at_once() -> None:
+    schedule = Schedule[str]()
+    schedule.begin([f"j{n}" for n in range(60)], 0.0)
+    assert [len(schedule.take(1.0, 25)) for _ in range(4)] == [25, 25, 10, 0]

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from balancer.control.places import Places
 from balancer.control.publish import Publisher, Refused
+from balancer.control.reload import hash_of, shared
 from balancer.link import memory
 from balancer.link.messages import Message, Place
 from balancer.model import codec
-from balancer.model.snapshot import Listener
+from balancer.model.snapshot import Listener, Snapshot
 from tests.unit.control.scene import group, snapshot, target
 
 SNAPSHOT = snapshot(group(target("a")), revision=4)
@@ -119,3 +121,16 @@ def test_places_know_who_serves_and_who_is_behind() -> None:
     assert (places.serving(2), places.behind(4)) == (1, [])
     places.hear({"is": "worker", "event": "lost", "place": 1, "pid": 200})  # its predecessor
     assert places.serving(2) == 1
+
+
+def test_what_a_reload_leaves_alone_is_the_very_same_afterwards() -> None:
+    def read(limit: int) -> Snapshot:
+        groups = (group(target("a")), replace(group(target("b"), name="other"), max_connections=limit))
+        return Snapshot(listeners=(Listener("web", "127.0.0.1:1"),), target_groups=groups)
+
+    old, new = read(5), read(6)
+    both = shared(old, new)
+    assert both == new
+    assert both.listeners[0] is old.listeners[0] and both.target_groups[0] is old.target_groups[0]
+    assert both.target_groups[1] is new.target_groups[1]
+    assert hash_of(both) == hash_of(read(6)) != hash_of(old)

@@ -148,3 +148,19 @@ def test_a_tier_that_is_only_missing_is_none_for_the_workers() -> None:
             stage.write()
         assert [zone.zone for zone in stage.states.groups["demo"].assessment.zones] == ["zone-a", "zone-b"]
         assert stage.shares() == [100]
+
+
+def test_only_the_groups_that_are_named_are_brought_up_to_date() -> None:
+    with board() as made:
+        stage = Stage(made)
+        two = snapshot(group(A, B), group(target("c", ip="10.0.0.3"), name="other"))
+        stage.snapshot = two
+        stage.ledger.adopt(two, {}, stage.clock.instant)
+        stage.write()
+        probe(stage.ledger, stage.clock, "a")
+        at = state_at(two.slots["state|demo|a"])
+        stage.states.write(two, stage.ledger, stage.clock.instant, {"other"})
+        assert made.cells[at + layout.STATE] == State.UNKNOWN.code
+        assert set(stage.states.groups) == {"demo", "other"}
+        stage.states.write(two, stage.ledger, stage.clock.instant, {"demo"})
+        assert made.cells[at + layout.STATE] == State.HEALTHY.code

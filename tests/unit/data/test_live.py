@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from balancer.board import layout
+from balancer.board.board import state_at
 from balancer.data.deadlines import PERIOD
 from balancer.model.names import State
 from balancer.model.reason import Reason
@@ -145,3 +146,28 @@ def test_every_failure_of_a_group_has_its_place_on_the_board() -> None:
             set_.live.groups["demo"].count_failure(reason)
             set_.live.groups["demo"].count_retry(reason)
             assert set_.failures(reason) == set_.retries(reason) == 1
+
+
+def test_a_listener_that_a_reload_leaves_alone_keeps_what_it_remembers() -> None:
+    with stage(group_of(2)) as set_:
+        assert served(set_)
+        listener = set_.live.listeners["web"]
+        router = listener.router
+        set_.publish(replace(set_.snapshot, stop_timeout=3.0))
+        assert set_.live.listeners["web"] is listener and listener.router is router
+        assert served(set_)
+        other = replace(set_.snapshot.listeners[0], rules=(*forward_to("demo"), *forward_to("demo")))
+        set_.publish(replace(set_.snapshot, listeners=(other,)))
+        assert listener.router is not router
+        assert served(set_)
+
+
+def test_a_group_is_outdated_exactly_when_the_board_says_something_else_about_it() -> None:
+    with stage(group_of(2)) as set_:
+        group = set_.live.groups["demo"]
+        assert not group.outdated()
+        at = state_at(set_.targets[0].state_slot)
+        set_.place.board.publish(lambda cells: cells.__setitem__(at + layout.STATE, State.HEALTHY.code))
+        assert group.outdated()
+        set_.live.states()
+        assert not group.outdated() and set_.targets[0].state is State.HEALTHY

@@ -110,3 +110,21 @@ def test_a_field_that_is_missing_has_its_default() -> None:
 def test_a_snapshot_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         FULL.version = 4  # type: ignore[misc]
+
+
+@settings(deadline=None, max_examples=40)
+@given(strategy(Snapshot))
+def test_any_snapshot_comes_back_from_its_parts(snapshot: Snapshot) -> None:
+    assert codec.decode(codec.encode_by_parts(snapshot)) == snapshot
+
+
+def test_parts_that_have_not_changed_are_the_same_objects_after_the_next_reading() -> None:
+    known: dict[bytes, object] = {}
+    first = codec.decode(codec.encode_by_parts(FULL), known)
+    other = dataclasses.replace(FULL.target_groups[1], max_connections=7)
+    changed = dataclasses.replace(FULL, target_groups=(FULL.target_groups[0], other))
+    second = codec.decode(codec.encode_by_parts(changed), known)
+    assert second.listeners[0] is first.listeners[0]
+    assert second.target_groups[0] is first.target_groups[0]
+    assert second.target_groups[1] == other
+    assert set(known.values()) == {*second.listeners, *second.target_groups}
