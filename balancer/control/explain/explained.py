@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time as wall
 from typing import Any
 
 from balancer.control.admin.views import time
@@ -25,7 +26,7 @@ def explain(control: Control, request_id: str) -> Json | None:
         (key, one.state, int(one.since.monotonic * 1000)): f"{one.reason}: {one.detail}" if one.detail else one.reason
         for key, one in control.ledger.records.items()
     }
-    return story(found, names, control.versions.of(found.record.version), running, states, time)
+    return story(found, names, control.versions.of(found.record.version), running, states, time, wall())
 
 
 def latest(control: Control, limit: int, *, failed: bool) -> Json:

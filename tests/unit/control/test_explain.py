@@ -47,7 +47,7 @@ def explain(set_: Stage, request_id: str, known: dict[Any, str] | None = None, o
     found = look.find(set_.board, 1, request_id)
     assert found is not None, request_id
     snapshot: Snapshot | None = None if old else set_.snapshot
-    return story(found, _names(set_), snapshot, set_.snapshot, known or {}, time)
+    return story(found, _names(set_), snapshot, set_.snapshot, known or {}, time, set_.clock.time())
 
 
 def _names(set_: Stage) -> Names:
@@ -371,7 +371,8 @@ def test_a_request_under_way_is_explained_too_and_leaves_nothing_behind() -> Non
         client = set_.ask()
         set_.go(0.35)
         told = explain(set_, id_of(client))
-        assert told["open"] and told["sentence"].startswith("Under way for ") and "at t0 (zone-0)" in told["sentence"]
+        assert told["open"] and told["sentence"] == "Under way for 350 ms, at t0 (zone-0)."
+        assert told["tries"][0]["duration_ms"] == told["duration_ms"] == 350.0
         set_.answer()
         told = explain(set_, id_of(client))
         assert not told["open"] and told["status"] == 200
@@ -483,7 +484,7 @@ def test_a_reload_does_not_change_what_was(changes: dict[str, Any]) -> None:
         set_.publish(replace(set_.snapshot, version=2, target_groups=(replace(set_.group, **changes),)))
         found = look.find(set_.board, 1, request_id)
         assert found is not None
-        assert story(found, _names(set_), kept, set_.snapshot, {}, time) == before
+        assert story(found, _names(set_), kept, set_.snapshot, {}, time, 0.0) == before
         assert explain(set_, id_of(answered(set_)))["config"]["version"] == 2
 
 
