@@ -190,7 +190,7 @@ class AdminServer:
     async def request(self, request: web.Request) -> web.Response:
         wanted = request.match_info["id"]
         found = explained.explain(self._control, wanted)
-        if found is None:  # an answer leaves a moment before its record is written
+        if found is None or found["open"]:  # an answer leaves a moment before its record is written
             await asyncio.sleep(MOMENT)
             found = explained.explain(self._control, wanted)
         if found is None:

@@ -263,11 +263,12 @@ class Exchange:
             self.fail(Reason.NO_TARGETS)
         elif not group.full():
             self.fail(Reason.NO_HEALTHY_TARGET)
-        elif not group.enqueue(self):
-            self.fail(Reason.QUEUE_FULL)
         else:
             self.fresh = False
             self.queued_at = time.monotonic()
+            if not group.enqueue(self):
+                self.queued_at = 0.0
+                self.fail(Reason.QUEUE_FULL)
 
     def wait_for_target(self) -> None:
         """No target is available, and the group has patience: wait in the queue until one is."""
