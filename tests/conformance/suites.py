@@ -93,9 +93,12 @@ def read_slow(figures: Path) -> Slow:
     return Slow(available, 0 if gone is not None else open_at[-1][1], gone)
 
 
-# What a precondition asks for is known to the server alone: 412 is an answer to sound data.
+# What a precondition asks for is known to the server alone: 412 is an answer to sound data, and refuses unsound data.
 _ACCEPTED = """[checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "401", "403", "404", "409", "412", "429", "5xx"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "415", "422", "428", "429", "5xx"]
 """
 
 
