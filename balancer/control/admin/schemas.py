@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from balancer.model.units import DURATION_PATTERN
-
 Schema = dict[str, Any]
 
 
@@ -25,7 +23,9 @@ _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _NUMBER: Schema = {"type": "number", "minimum": 0}
 _SOON: Schema = {"type": ["number", "null"], "minimum": 0}
-_DURATION: Schema = {"type": "string", "pattern": DURATION_PATTERN}
+# Of a drill: as patterns, so that whoever reads the description alone sends nothing that is refused.
+_SPAN = "^(?:[1-9][0-9]{2,5}ms|[1-9][0-9]{0,2}s|(?:[1-9]|[1-5][0-9]|60)m|1h)$"
+_BEFORE = "^(?:[0-9]{1,4}ms|(?:[0-9]|[1-5][0-9]|60)s|[01]m)$"
 _TRUTH: Schema = {"type": "boolean"}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _PERCENT: Schema = {"type": "number", "minimum": 0, "maximum": 100, "description": "percent of the group's traffic"}
@@ -160,8 +160,13 @@ SCHEMAS: dict[str, Schema] = {
         "properties": {
             "zone": _TEXT,
             "group": {"type": "string", "description": "fail the zone in this target group only"},
-            "for": {**_DURATION, "default": "60s", "description": "how long, 100ms to 1h"},
-            "before": {**_DURATION, "default": "5s", "description": "how long to watch before, at most 1m"},
+            "for": {"type": "string", "pattern": _SPAN, "default": "60s", "description": "how long, 100ms to 1h"},
+            "before": {
+                "type": "string",
+                "pattern": _BEFORE,
+                "default": "5s",
+                "description": "to watch before, up to 1m",
+            },
             "max_failures": {"type": "number", "minimum": 0, "maximum": 100, "default": 1},
             "dry_run": {"type": "boolean", "default": False},
         },

@@ -166,7 +166,7 @@ def judge(report: Report, balancer: Balancer, state: Chaos, load: Load, before: 
     verdict.log_and_client_agree(state.worker_faults)
     verdict.metrics_and_client_agree()
     verdict.lost_with_workers_is_counted(workers_lost)
-    asked = verdict.explained(balancer)
+    asked = verdict.explained(balancer, state.worker_faults)
     causes = report.lost | verdict.reasons
     print(f"{report.sent} requests, {len(report.failures)} failed: {dict(causes)}; {asked} explained")
     print(f"worker_lost {verdict.grown('failures_total', reason='worker_lost')}, retries ", end="")
