@@ -28,7 +28,7 @@ def ends() -> Iterator[Ends]:
     yield left, right
     left.close()
     right.close()
-    assert open_descriptors() == before
+    assert open_descriptors() <= before  # fewer: what an earlier test left was collected meanwhile
 
 
 def received(channel: Channel) -> list[Message]:
