@@ -90,7 +90,7 @@ def _our_fault(error: Exception) -> int:
 def _group() -> click.Group:
     import click
 
-    from balancer import __version__
+    from balancer import __version__, compiled
     from balancer.cli.commands import Commands
 
     group = Commands(
@@ -100,4 +100,5 @@ def _group() -> click.Group:
         epilog="Exit codes: 0 well, 1 the input is at fault, 2 wrong usage, 70 our fault.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    return click.version_option(__version__, prog_name="balancer", message="%(prog)s %(version)s")(group)
+    message = f"%(prog)s %(version)s{' (compiled)' if compiled() else ''}"
+    return click.version_option(__version__, prog_name="balancer", message=message)(group)

@@ -70,7 +70,7 @@ def summary(document: dict[str, Any], now: datetime) -> list[str]:
     restarts = sum(worker["restarts"] for worker in workers)
     told = f"{alive} of {len(workers)} workers" + (f", {restarts} restarts" if restarts else "")
     lines = [
-        f"balancer {document['version']}, {told}",
+        f"balancer {document['version']}{' (compiled)' if document.get('compiled') else ''}, {told}",
         f"configuration version {config['version']}, loaded {ago(config['loaded_at'], now)}",
     ]
     drill = document.get("drill")

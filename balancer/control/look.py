@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from balancer import __version__
+from balancer import __version__, compiled
 from balancer.board import layout
 from balancer.control.loop import Control, instant
 from balancer.control.picture import GroupPicture, Picture, TargetPicture, WorkerPicture, ZonePicture
@@ -14,6 +14,7 @@ from balancer.control.stats import level
 from balancer.model.snapshot import Snapshot, TargetGroup
 
 STARTED_WALL = instant().wall
+COMPILED = compiled()
 
 
 def picture(control: Control, reload: Reload) -> Picture:
@@ -33,6 +34,7 @@ def picture(control: Control, reload: Reload) -> Picture:
         workers=tuple(_worker(control, place) for place in range(running.workers)),
         zones=control.zones,
         drill=control.driller.running(),
+        compiled=COMPILED,
     )
 
 

@@ -227,7 +227,7 @@ class _Families:
             shed.add_metric((str(place),), self._stats.of_worker(place, layout.ROW_SHED) / 100)
         yield from (buffered, lags, shed)
         build = InfoMetricFamily(f"{PREFIX}build", "The program.")
-        build.add_metric((), {"version": picture.version})
+        build.add_metric((), {"version": picture.version, "compiled": str(picture.compiled).lower()})
         yield build
 
 

@@ -90,7 +90,7 @@ class LastReload:
 class Picture:
     """What runs. `listeners`: name → address as bound; `zones`: the zone of every target there ever was.
 
-    `drill`: the drill that is not over yet, as the admin API shows it.
+    `drill`: the drill that is not over yet, as the admin API shows it; `compiled`: whether the data path is.
     """
 
     now: Instant
@@ -106,3 +106,4 @@ class Picture:
     workers: tuple[WorkerPicture, ...] = ()
     zones: dict[Key, str] = field(default_factory=dict)
     drill: dict[str, Any] | None = None
+    compiled: bool = False

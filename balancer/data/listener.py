@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Coroutine
 from json.encoder import encode_basestring_ascii as quote
+from typing import cast
 
 from balancer.board import layout
 from balancer.data.deadlines import NEVER
@@ -155,13 +156,15 @@ class LiveListener:
     async def _serve(self, sock: socket.socket) -> None:
         self._backlog = self.place.descriptors.backlog
         try:
-            self._server = await self.place.loop.create_server(
-                lambda: ClientProtocol(self), sock=sock, backlog=self._backlog
-            )
+            self._server = await self.place.loop.create_server(self._client, sock=sock, backlog=self._backlog)
         except OSError as error:  # tried again by the clock
             sock.close()
             self._paused = True
             self.place.descriptors.complain(time.monotonic(), f"accepting: {error.strerror}")
+
+    def _client(self) -> asyncio.Protocol:
+        """Return what serves a client that connects: by its methods, not by its class (see `net.connect.dial`)."""
+        return cast(asyncio.Protocol, ClientProtocol(self))
 
     def find_route(self, line: Line, block: Block) -> Route:
         """Return where a request goes, and remember it with its line."""
@@ -385,7 +388,7 @@ class LiveListener:
             while True:
                 accepted, _ = sock.accept()
                 accepted.setblocking(False)
-                await self.place.loop.connect_accepted_socket(lambda: ClientProtocol(self), accepted)
+                await self.place.loop.connect_accepted_socket(self._client, accepted)
         except (BlockingIOError, OSError):
             pass
         finally:

@@ -7,9 +7,9 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
-_P = TypeVar("_P", bound=asyncio.BaseProtocol)
+_P = TypeVar("_P")
 
 UNACKNOWLEDGED_UPSTREAM = 10_000  # ms until bytes that nobody acknowledges end a connection: a zone without power
 UNACKNOWLEDGED_CLIENT = 30_000
@@ -57,18 +57,23 @@ def has_no_room(sock: socket.socket) -> bool:
 async def dial(
     loop: asyncio.AbstractEventLoop, ip: str, port: int, timeout: float, factory: Callable[[], _P]
 ) -> tuple[asyncio.Transport, _P]:
-    """Return (transport, protocol) of a new connection; raises OSError, TimeoutError among them."""
+    """Return (transport, protocol) of a new connection; raises OSError, TimeoutError among them.
+
+    `factory` makes anything with the methods of an `asyncio.Protocol`. Classes that may be compiled do not inherit from
+    it: compiled, their attributes would be looked up by name.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         tune(sock, UNACKNOWLEDGED_UPSTREAM)
         async with asyncio.timeout(timeout or None):
             await loop.sock_connect(sock, (ip, port))
-        transport, protocol = await loop.create_connection(factory, sock=sock)
+        protocols = cast(Callable[[], asyncio.Protocol], factory)
+        transport, protocol = await loop.create_connection(protocols, sock=sock)
     except BaseException:
         sock.close()
         raise
-    return transport, protocol
+    return transport, cast(_P, protocol)
 
 
 def unread(transport: asyncio.Transport) -> bytes:

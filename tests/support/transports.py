@@ -18,9 +18,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
+Connection = Any  # whatever has the methods of an asyncio.Protocol
 RESETS = struct.pack("ii", 1, 0)  # SO_LINGER of a connection that is ended by RST
 
 
@@ -42,7 +44,10 @@ class Clock:
 
     @contextmanager
     def installed(self, package: str) -> Iterator[None]:
-        """Let every module of `package` that is loaded read this clock."""
+        """Let every module of `package` that is loaded read this clock.
+
+        A compiled module has taken hold of the real `time` for good: for its sake that one is turned as well.
+        """
         modules = [
             module
             for name, module in list(sys.modules.items())
@@ -50,11 +55,15 @@ class Clock:
         ]
         for module in modules:
             module.time = self  # type: ignore[attr-defined]
-        try:
-            yield
-        finally:
-            for module in modules:
-                module.time = time  # type: ignore[attr-defined]
+        with ExitStack() as turned:
+            if any(not str(module.__file__).endswith(".py") for module in modules):
+                for name in ("monotonic", "time"):
+                    turned.enter_context(mock.patch.object(time, name, getattr(self, name)))
+            try:
+                yield
+            finally:
+                for module in modules:
+                    module.time = time  # type: ignore[attr-defined]
 
 
 class Timer:
@@ -137,8 +146,8 @@ class FakeLoop:
         return transport, protocol
 
     async def dial(
-        self, loop: FakeLoop, ip: str, port: int, timeout: float, factory: Callable[[], asyncio.Protocol]
-    ) -> tuple[FakeTransport, asyncio.Protocol]:
+        self, loop: FakeLoop, ip: str, port: int, timeout: float, factory: Callable[[], Connection]
+    ) -> tuple[FakeTransport, Connection]:
         """Stand in for `balancer.net.connect.dial`."""
         return await Dial(loop, (ip, port), timeout, factory)
 
@@ -166,20 +175,20 @@ class Dial:
     """A connect under way: the test accepts or refuses it, or lets its time pass."""
 
     def __init__(
-        self, loop: FakeLoop, address: tuple[str, int], timeout: float, factory: Callable[[], asyncio.Protocol]
+        self, loop: FakeLoop, address: tuple[str, int], timeout: float, factory: Callable[[], Connection]
     ) -> None:
         self.loop = loop
         self.address = address
         self.task: FakeTask
         self._factory = factory
-        self._made: tuple[FakeTransport, asyncio.Protocol] | None = None
+        self._made: tuple[FakeTransport, Connection] | None = None
         self._error: OSError | None = None
         loop.dials.append(self)
         if timeout:
             loop.call_later(timeout, self.time_out)
         loop.call_soon(loop.on_dial, self)
 
-    def __await__(self) -> Generator[Dial, None, tuple[FakeTransport, asyncio.Protocol]]:
+    def __await__(self) -> Generator[Dial, None, tuple[FakeTransport, Connection]]:
         yield self
         if self._error is not None:
             raise self._error
@@ -268,7 +277,7 @@ class FakeTransport(asyncio.Transport):
     def __init__(
         self,
         loop: FakeLoop,
-        protocol: asyncio.Protocol | None = None,
+        protocol: Connection | None = None,
         peer: tuple[str, int] = ("203.0.113.9", 40_000),
     ) -> None:
         super().__init__()
@@ -437,7 +446,7 @@ class FakeTransport(asyncio.Transport):
         assert isinstance(protocol, asyncio.Protocol)
         self.protocol = protocol
 
-    def get_protocol(self) -> asyncio.Protocol:
+    def get_protocol(self) -> Connection:
         assert self.protocol is not None
         return self.protocol
 

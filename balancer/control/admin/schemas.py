@@ -81,6 +81,7 @@ _REQUEST: dict[str, Schema] = {
 SCHEMAS: dict[str, Schema] = {
     "Status": _object(
         version=_TEXT,
+        compiled=_TRUTH,
         config=_object(version=_COUNT, revision=_COUNT, hash=_TEXT, loaded_at=_TIME, last_reload=_ref("LastReload")),
         control=_object(pid=_COUNT, started_at=_TIME),
         workers=_list("Worker"),

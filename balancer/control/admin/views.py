@@ -36,6 +36,7 @@ def status(picture: Picture, stats: Stats | None) -> Json:
     snapshot = picture.snapshot
     return {
         "version": picture.version,
+        "compiled": picture.compiled,
         "config": {
             "version": snapshot.version,
             "revision": snapshot.revision,

@@ -45,11 +45,17 @@ RESTED = 1.0  # seconds without a request, after which a connection may go where
 IDLE, BODY, WAIT, DISCARD, LINGERING, TUNNEL, CLOSED = range(7)
 
 
-class ClientProtocol(asyncio.Protocol):
-    """One client connection."""
+class ClientProtocol:
+    """One client connection: an `asyncio.Protocol` by its methods (see `net.connect.dial`)."""
 
     # Why reading is held back: a set of reasons, not a switch.
-    CONNECTING, UPSTREAM_FULL, PIPELINED, FULL, ASIDE = 1, 2, 4, 8, 16
+    CONNECTING = 1
+    UPSTREAM_FULL = 2
+    PIPELINED = 4
+    FULL = 8
+    ASIDE = 16
+
+    __deletable__ = ("exchange",)  # for mypyc
 
     __slots__ = (
         "_block",
@@ -356,10 +362,14 @@ class ClientProtocol(asyncio.Protocol):
 
     def _take_up(self, chunks: ChunkReader) -> None:
         """Go on with what was put aside, if the body that it belongs to is still read."""
-        if self._chunks is chunks and chunks.waiting and self.state in (BODY, DISCARD):
+        if self._reads(chunks) and chunks.waiting and self.state in (BODY, DISCARD):
             self.data_received(b"")
-            if self._chunks is not chunks or not chunks.waiting:
+            if not self._reads(chunks) or not chunks.waiting:
                 self.release(self.ASIDE)
+
+    def _reads(self, chunks: ChunkReader) -> bool:
+        # Asked before and after a call that may end it: mypyc would hold what the first comparison says of its type.
+        return self._chunks is chunks
 
     def _discard(self, data: bytes) -> None:
         try:

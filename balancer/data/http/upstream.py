@@ -30,8 +30,8 @@ MAX_INTERIM = 16  # 1xx responses before the final one
 _HEAD, _BODY, _CHUNKS, _UNTIL_CLOSE, _COMPLETE = range(5)
 
 
-class UpstreamProtocol(asyncio.Protocol):
-    """One connection to a target."""
+class UpstreamProtocol:
+    """One connection to a target: an `asyncio.Protocol` by its methods (see `net.connect.dial`)."""
 
     __slots__ = (
         "_aside",
@@ -316,12 +316,16 @@ class UpstreamProtocol(asyncio.Protocol):
 
     def _take_up(self, exchange: Exchange) -> None:
         """Go on with the chunks that were put aside so that others had their turn."""
-        if not self._aside or self.exchange is not exchange:
+        if not self._aside or not self._serves(exchange):
             return
         self._aside = False
         self.data_received(b"")
-        if not self._aside and self.exchange is exchange and not exchange.client.full:
+        if not self._aside and self._serves(exchange) and not exchange.client.full:
             self.transport.resume_reading()
+
+    def _serves(self, exchange: Exchange) -> bool:
+        # Asked before and after a call that may end it: mypyc would hold what the first comparison says of its type.
+        return self.exchange is exchange
 
     def _finish(self, exchange: Exchange, rest: bytes) -> None:
         if self.exchange is not exchange:

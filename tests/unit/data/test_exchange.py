@@ -12,6 +12,7 @@ from balancer.model.names import State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, Passive, Queue, Retry, UpstreamTimeouts
 from tests.support import http1
+from tests.support.builds import interpreted_only
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, forward_to, group_of, stage
 
 SLACK = 0.2
@@ -398,6 +399,7 @@ def test_a_rule_that_names_a_group_that_vanished_is_a_configuration_error() -> N
         assert b"config_error" in set_.ask(GET).take()
 
 
+@interpreted_only
 def test_a_fault_of_ours_is_answered_logged_and_counted_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from balancer.data.http.fields import Bad
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory, Table
 from balancer.model.reason import Reason
+from tests.support.builds import interpreted_only
 
 BLOCK = b"\r\nHost: a.test\r\n\r\n"
 
@@ -118,6 +119,7 @@ def test_no_key_shows_in_what_an_object_says_of_itself() -> None:
         assert secret.decode() not in f"{thing!r} {thing}"
 
 
+@interpreted_only
 def test_a_second_parser_must_accept_a_block_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     from balancer.data.http import memory as module
 

@@ -15,6 +15,7 @@ from balancer.data.target import LATE_BODY, LiveTarget
 from balancer.model.reason import Reason
 from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
 from tests.support import http1
+from tests.support.builds import interpreted_only
 from tests.unit.data.stage import GET, OK, POST, Answers, forward_to, group_of, stage
 
 TIMES = 4  # unknown, seen once, kept, known
@@ -260,6 +261,7 @@ def test_nothing_of_a_request_stays_for_the_next_on_its_connection() -> None:
                 assert line["bytes_out"] == len(answer.partition(b"\r\n\r\n")[2])
 
 
+@interpreted_only
 def test_credentials_are_in_no_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "s3cr3t"
     head = f"GET /?token={secret} HTTP/1.1\r\nHost: a.test\r\nCookie: {secret}\r\nAuthorization: {secret}\r\n".encode()
