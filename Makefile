@@ -4,6 +4,8 @@
 # make bench    CPU, requests/s and latency beside nginx, HAProxy, Caddy (make bench BENCH="--cases zipf": one case)
 # make bench-scale  control with 10,000 targets and 5,000 rules, each figure beside its target
 # make bench-slow  5,000 slow clients attack, 10,000 idle ones are there: what a good one notices, what each costs
+# make build-fast       a wheel whose data path is compiled by mypyc, in dist/, and .venv-fast with it installed (needs gcc)
+# make test-fast-build  the tests of the data path, and whole processes, with that wheel in the place of the source
 # make soak     the long runs
 # make chaos    fifteen minutes of mixed faults under load (CHAOS_SECONDS=, CHAOS_SEED=)
 # make fuzz     any bytes at parsers, loader and matchers, guided by coverage (FUZZ_SECONDS=60 for each target)
@@ -23,7 +25,7 @@ PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pyt
 
 # Compose, system and lint each want the machine for themselves.
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system test-compose lint format bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
+.PHONY: help demo test test-fast test-system test-compose lint format build-fast test-fast-build bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -58,6 +60,35 @@ format: $(READY)
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
 
+# The compiled build: the same source, beside which the wheel carries machine code. Its environment is made with the
+# interpreter of .venv. The tests run in a copy of this folder in which `balancer` is what the wheel holds.
+FAST := .venv-fast
+TREE := build/compiled
+FAST_TESTS ?= tests/unit/data tests/unit/picking tests/property tests/wire tests/system/test_processes.py
+SOURCES := $(shell find balancer -name '*.py') pyproject.toml hatch_build.py requirements-compile.lock requirements-run.lock
+
+build-fast: $(FAST)/.ready
+
+$(FAST)/.ready: $(READY) $(SOURCES)
+	rm -rf $(FAST) dist/balancer-*.whl
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
+	$(BIN)/python -m venv --without-pip $(FAST)
+	$(BIN)/python -m venv --without-pip build/compiler
+	$(BIN)/python -m pip -q --python build/compiler/bin/python install --require-hashes -r requirements-compile.lock
+	$(BIN)/python -m pip -q --python $(FAST)/bin/python install --require-hashes -r requirements-run.lock
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 build/compiler/bin/python -m hatchling build -t wheel
+	$(BIN)/python -m pip -q --python $(FAST)/bin/python install --no-deps --no-index dist/balancer-*.whl
+	$(FAST)/bin/balancer --version
+	@touch $@
+
+test-fast-build: build-fast
+	rm -rf $(TREE) && mkdir -p $(TREE)
+	tar -cf - --exclude=./balancer --exclude='./.venv*' --exclude=./.git --exclude=./build --exclude=./dist . | tar -xf - -C $(TREE)
+	$(BIN)/python -m zipfile -e dist/balancer-*.whl $(TREE)
+	cd $(TREE) && $(CURDIR)/$(BIN)/python -c 'import balancer, sys; sys.exit(not balancer.compiled())'
+	cd $(TREE) && env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY PYTHONPATH=$(CURDIR)/$(TREE) \
+	  $(CURDIR)/$(BIN)/python -m pytest -m "not chaos and not soak" $(FAST_TESTS)
+
 bench: $(READY)
 	$(BIN)/python bench/run.py $(BENCH)
 
@@ -84,7 +115,7 @@ fuzz-wire: $(READY)
 conformance: $(READY)
 	$(BIN)/python -m tests.conformance.run
 
-# No lock names a host. The three small ones are held to the versions of the big one.
+# No lock names a host. The four small ones are held to the versions of the big one.
 LOCK := pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --python-version 3.11
 UV := $(shell command -v uv || echo $(BIN)/uv)
 
@@ -93,9 +124,10 @@ lock: $(READY)
 	$(UV) $(LOCK) $(if $(UPGRADE),--upgrade) --extra dev pyproject.toml -o requirements.lock
 	$(UV) $(LOCK) --upgrade -c requirements.lock pyproject.toml -o requirements-run.lock
 	echo 'hatchling>=1.25' | $(UV) $(LOCK) $(if $(UPGRADE),--upgrade) -c requirements.lock - -o requirements-build.lock
+	printf 'hatchling>=1.25\nmypy>=2.4\nsetuptools>=75\n' | $(UV) $(LOCK) --upgrade -c requirements.lock -c requirements-build.lock - -o requirements-compile.lock
 	printf 'aiohttp\nuvloop\n' | $(UV) $(LOCK) --upgrade -c requirements.lock - -o backends/requirements.lock
 	@! grep -n '://' requirements*.lock backends/requirements.lock
 
 clean:
-	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(FAST) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,6 +14,7 @@ from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line, read_line
 from balancer.data.http.response_head import ResponseHead
 from tests.support import http1
+from tests.support.builds import attributes
 
 WANTED = frozenset({"x-beta", "cookie"})
 TIMES = 3  # unknown, seen once, kept
@@ -36,7 +37,7 @@ def llhttp_takes(message: bytes) -> bool:
 
 def told(value: Line | Block | ResponseHead) -> dict[str, object]:
     """Return everything that a half of a head says."""
-    return {name: getattr(value, name) for name in value.__slots__ if name != "routes"}
+    return {name: getattr(value, name) for name in attributes(value) if name != "routes"}
 
 
 def verdict(read: Callable[[bytes], Line | Block | ResponseHead], data: bytes) -> object:
