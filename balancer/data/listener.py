@@ -355,7 +355,7 @@ class LiveListener:
 
     async def _take(self, accepted: socket.socket) -> None:
         try:
-            await self.place.loop.connect_accepted_socket(lambda: ClientProtocol(self), accepted)
+            await self.place.loop.connect_accepted_socket(self._client, accepted)
         except OSError:  # it has left
             accepted.close()
 
