@@ -15,7 +15,7 @@ ARG COMPILED=1
 RUN test "$COMPILED" != 1 || { \
       headers=$(python -c 'import sysconfig as s, os; print("" if os.path.exists(s.get_path("include") + "/Python.h") else "python3-dev")') \
    && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev $headers >/dev/null; } \
- || echo "NO COMPILER could be fetched: the data path of this image is interpreted (about twice the CPU per request)" >&2
+ || echo "NO COMPILER could be fetched: the data path of this image is interpreted" >&2
 # Dependencies first: they change seldom, and this layer is then reused. Pip stays outside the environment that is shipped.
 COPY requirements-run.lock requirements-build.lock requirements-compile.lock ./
 RUN python -m venv --without-pip /opt/venv \
