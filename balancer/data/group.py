@@ -51,6 +51,7 @@ class LiveGroup:
         "_weights",
         "budget",
         "careful",
+        "gone",
         "head_limit",
         "hoping",
         "members",
@@ -75,6 +76,7 @@ class LiveGroup:
         self.spec = spec
         self.targets = targets
         self.successor: LiveGroup | None = None  # the same group under a later configuration
+        self.gone = False  # a later configuration has no such group
         # By this group's own spec: a target that goes on is told of another weight or zone only at the swap.
         self.zone_of = tuple(target.zone for target in spec.targets)
         self.tier_names = zones.tiers(spec.zones, tuple(dict.fromkeys(self.zone_of)))
@@ -316,21 +318,23 @@ class LiveGroup:
         """Return whether one more may try again and again for a target to appear: as many as may wait."""
         return (self.hoping + 1) * self.place.places <= self.spec.queue.size
 
-    def enqueue(self, exchange: Exchange, until: float = 0.0) -> bool:
-        """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers.
+    def enqueue(self, exchange: Exchange, until: float = 0.0) -> Reason | None:
+        """Let `exchange` wait for a target; return why it may not. The queue is split over the workers.
 
         `until`: when its time is over; not said: after `queue.timeout`.
         """
         if self.successor is not None:
             return self.successor.enqueue(exchange, until)
+        if self.gone:
+            return Reason.TARGET_REMOVED
         if self._living * self.place.places >= self.spec.queue.size:
-            return False
+            return Reason.QUEUE_FULL
         if len(self.waiting) > 2 * self._living + 64:  # clients come and leave faster than places get free
             self.waiting = deque(entry for entry in self.waiting if entry[0].serial == entry[1])
         self.waiting.append((exchange, exchange.serial, until or time.monotonic() + self.spec.queue.timeout))
         self._living += 1
         exchange.in_queue = True
-        return True
+        return None
 
     def dequeued(self) -> None:
         """One who waited waits no more, for whatever reason."""
@@ -340,11 +344,12 @@ class LiveGroup:
             self._living -= 1
 
     def dissolve(self) -> None:
-        """The group is gone from the configuration: nobody would look at its queue any more."""
+        """The group is gone from the configuration: nobody looks at its queue any more, so nobody may wait in it."""
+        self.gone = True
         waiting, self.waiting = self.waiting, deque()
         for exchange, serial, _ in waiting:
             if exchange.serial == serial:
-                exchange.fail(Reason.TARGET_REMOVED)
+                exchange.guarded(exchange.fail, Reason.TARGET_REMOVED)
 
     def wake(self) -> None:
         """A place may be free: let those who wait try in their order."""

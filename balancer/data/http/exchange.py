@@ -265,21 +265,26 @@ class Exchange:
             self.fail(Reason.NO_HEALTHY_TARGET)
         else:
             self.fresh = False
-            self.queued_at = time.monotonic()
-            if not group.enqueue(self):
-                self.queued_at = 0.0
-                self.fail(Reason.QUEUE_FULL)
+            self._wait_in_queue(time.monotonic())
 
     def wait_for_target(self) -> None:
         """No target is available, and the group has patience: wait in the queue until one is."""
         group = self.group
         assert group is not None
         self.fresh = False
-        self.queued_at = time.monotonic()
+        now = time.monotonic()
         if not self.hope_until:
-            self.hope_until = self.queued_at + group.spec.wait_for_target
-        if not group.enqueue(self, self.hope_until):
-            self.fail(Reason.QUEUE_FULL)
+            self.hope_until = now + group.spec.wait_for_target
+        self._wait_in_queue(now, self.hope_until)
+
+    def _wait_in_queue(self, now: float, until: float = 0.0) -> None:
+        group = self.group
+        assert group is not None
+        self.queued_at = now
+        refused = group.enqueue(self, until)
+        if refused is not None:
+            self.queued_at = 0.0
+            self.fail(refused)
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""
