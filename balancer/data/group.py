@@ -119,6 +119,13 @@ class LiveGroup:
             self._living, running._living = running._living, 0
         self.refresh()
 
+    def present(self) -> LiveGroup:
+        """Return this group as it runs now: itself, or what took its place."""
+        group = self
+        while group.successor is not None:
+            group = group.successor
+        return group
+
     def be_careful(self) -> None:
         """Decide whether requests may go the short way: not while the whole request is limited, or load is shed."""
         self.careful = bool(self.total_limit or self.place.overload.share)
@@ -411,7 +418,7 @@ class LiveGroup:
         self.place.head[layout.ROW_FAILED] += 1
         target.show_streaks()
         if too_many:
-            self._eject(target, kind)
+            self.present()._eject(target, kind)
 
     def responded(self, target: LiveTarget, status: int) -> None:
         """`target` gave a whole answer; called while a streak runs or for a 5xx."""
@@ -427,11 +434,13 @@ class LiveGroup:
             self.place.head[layout.ROW_FAILED] += 1
         target.show_streaks()
         if too_many:
-            self._eject(target, "gateway")
+            self.present()._eject(target, "gateway")
 
     def _eject(self, target: LiveTarget, kind: str) -> None:
         passive = self.spec.passive
         if passive is None or target.ejected_until or target.state not in (State.HEALTHY, State.UNKNOWN):
+            return
+        if target.removed:  # whoever has its name now is another
             return
         available = [t for t in self.targets if t.state in (State.HEALTHY, State.UNKNOWN) and t is not target]
         ejected = sum(t.state is State.EJECTED for t in self.targets) + 1

@@ -132,11 +132,8 @@ def by_status(exchange: Exchange, head: ResponseHead) -> bool:
 
 def _elsewhere(exchange: Exchange, tried: list[LiveTarget]) -> LiveTarget | None:
     """Return a target that is not among `tried`, None if there is none; a group that was reloaded is its successor."""
-    group = exchange.group
-    assert group is not None
-    while group.successor is not None:
-        group = group.successor
-    exchange.group = group
+    assert exchange.group is not None
+    exchange.group = group = exchange.group.present()
     return group.pick({slot for slot, target in enumerate(group.targets) if target in tried})
 
 

@@ -1,0 +1,66 @@
+"""What began before a reload ends under the configuration after it: ejections, streaks, queues, targets that left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from balancer.model.names import State
+from balancer.model.snapshot import Passive, Queue, Retry
+from tests.support.transports import FakeTransport
+from tests.unit.data.stage import GET, Stage, group_of, stage
+
+BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"
+ONE_TRY = Retry(max_retries=0)
+OTHER = Queue(77, 5.0)  # what the reload changes
+
+
+def strict(**more: Any) -> Any:
+    """Return a stage with two targets, which one failure ejects."""
+    return stage(group_of(2, retry=ONE_TRY, passive=Passive(consecutive_gateway_failures=1), **more))
+
+
+def upstream_of(set_: Stage, name: str) -> FakeTransport:
+    """Return a connection to that target whose request is under way."""
+    (found, *_) = [up for up in set_.upstreams if not up.lost and up.peer[0].endswith(name[1:])]
+    return found
+
+
+def placed(set_: Stage, count: int) -> list[str]:
+    """Return to which targets the next requests go."""
+    names = []
+    for _ in range(count):
+        before = len(set_.upstreams)
+        set_.ask(GET)
+        (made,) = set_.upstreams[before:]
+        names.append(f"t{made.peer[0][-1]}")
+    return names
+
+
+@pytest.mark.parametrize("answer", [b"", BAD])
+def test_a_failure_of_a_request_from_before_the_reload_takes_the_target_out(answer: bytes) -> None:
+    with strict() as set_:
+        for number in range(2):
+            set_.state(number, State.HEALTHY)
+        placed(set_, 2)
+        set_.republish(queue=OTHER)
+        failing = upstream_of(set_, "t0")
+        if answer:
+            failing.feed(answer)
+        else:
+            failing.feed_reset()
+        set_.loop.run()
+        assert set_.targets[0].state is State.EJECTED
+        assert placed(set_, 4) == ["t1"] * 4
+
+
+def test_a_target_that_left_is_not_ejected_for_whoever_has_its_name_now() -> None:
+    with strict() as set_:
+        placed(set_, 2)
+        moved = set_.group.targets[0].__class__("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0")
+        set_.republish(targets=(moved, set_.group.targets[1]))
+        upstream_of(set_, "t0").feed_reset()
+        set_.loop.run()
+        assert "t7" in placed(set_, 2)
+        assert not [message for message in set_.said if message["is"] == "eject"]
