@@ -402,40 +402,55 @@ class Exchange:
         self.upstream = connection.exchange = None  # first: a client that is full must not stop a connection that rests
         last = not self.keep or not client.persistent
         client.transport.write(head.out + (b"Connection: close\r\n" + self.id_line if last else self.id_line) + body)
-        now = time.monotonic()
-        self.serial += 1
-        self._holding = False
-        target.active = active = target.active - 1
-        self.place.row[target.active_cell] = active
-        if target.troubled or status >= 500:
-            group.responded(target, status)
-        idle = target.idle  # target.give, written out
-        if (
-            target.waiting
-            or not target.pooling
-            or connection.retires < now
-            or connection.requests >= MAX_REQUESTS
-            or len(idle) >= MAX_IDLE
-            or self.place.draining
-        ):
-            target.give(connection, now)
-        else:
-            rest = target.rest
-            connection.idle_since = now
-            connection.deadline = now + (rest if rest < connection.idle_limit else connection.idle_limit)
-            idle.append(connection)
-        if group.waiting:
-            group.wake()
-        if self.retrying is not None:
-            self._stop_retrying()
-        if self.deadline is not NEVER:
-            self._unwatch()
-        record.whole(self, now - self.started, status, len(body))
+        try:
+            now = time.monotonic()
+            self.serial += 1
+            self._holding = False
+            target.active = active = target.active - 1
+            self.place.row[target.active_cell] = active
+            if target.troubled or status >= 500:
+                group.responded(target, status)
+            idle = target.idle  # target.give, written out
+            if (
+                target.waiting
+                or not target.pooling
+                or connection.retires < now
+                or connection.requests >= MAX_REQUESTS
+                or len(idle) >= MAX_IDLE
+                or self.place.draining
+            ):
+                target.give(connection, now)
+            else:
+                rest = target.rest
+                connection.idle_since = now
+                connection.deadline = now + (rest if rest < connection.idle_limit else connection.idle_limit)
+                idle.append(connection)
+            if group.waiting:
+                group.wake()
+            record.whole(self, now - self.started, status, len(body))
+        except Exception:
+            self._answered(connection, status, len(body))
+            raise
+        if not self.fresh:  # it went the long way, where these may have been set
+            self._replay = None
+            if self.retrying is not None:
+                self._stop_retrying()
+            if self.deadline is not NEVER:
+                self._unwatch()
         self.target = None
         if last:
             client.done(keep=False)
         else:
             client.next_request(now)
+
+    def _answered(self, connection: UpstreamProtocol, status: int, size: int) -> None:
+        """Something of ours broke after the answer was written: what follows must not bring the client a second one."""
+        self.head_sent = self.from_upstream = True
+        self.status = self.upstream_status = status
+        self.bytes_out = size
+        target = self.target
+        if connection.exchange is None and (target is None or connection not in target.idle):
+            connection.abort()
 
     def interim(self, head: ResponseHead) -> None:
         """A 1xx came: relay it to whom it may concern, and wait on for the final response."""
@@ -791,6 +806,7 @@ class Exchange:
         except Exception:  # the request is over all the same
             log.exception("internal error request_id=%s", self.request_id)
         self.target = None
+        self._replay = None  # an idle connection holds nothing
         self.client.done(keep=self.keep, aborted=aborted)
 
     def _unwatch(self) -> None:
