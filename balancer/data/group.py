@@ -117,6 +117,7 @@ class LiveGroup:
             running.successor = self
             self.waiting, running.waiting = running.waiting, deque()
             self._living, running._living = running._living, 0
+        self.be_careful()  # the share may have changed since this was built
         self.refresh()
 
     def present(self) -> LiveGroup:

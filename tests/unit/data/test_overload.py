@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
+
+import pytest
 
 from balancer.board import layout
 from balancer.data.http.client import RESTED
@@ -51,6 +54,19 @@ def test_a_share_is_turned_away_and_the_rest_served_on_the_same_connection() -> 
         assert set_.cell("reasons|", REASON_CODES[Reason.OVERLOADED]) == 5
         assert sum('"status":503,"source":"balancer","reason":"overloaded"' in line for line in set_.lines) == 5
         set_.check_quiet()
+
+
+@pytest.mark.parametrize(("offered", "committed"), [(0, 50), (50, 0)])
+def test_the_share_at_the_commit_of_a_reload_counts_not_that_at_its_offer(offered: int, committed: int) -> None:
+    with stage() as set_:
+        shed(set_, offered)
+        snapshot = replace(set_.snapshot, target_groups=(replace(set_.group, drain_timeout=5.0),))
+        set_.live.build(snapshot, cast(Any, {"web": set_._sock}))
+        shed(set_, committed)
+        set_.live.swap()
+        set_.loop.run()
+        assert statuses(set_, set_.client(), 20).count(503) == committed * 20 // 100
+        assert bool(set_.live.groups["demo"].careful) is bool(committed)
 
 
 def test_who_is_turned_away_is_told_when_to_come_back_and_before_the_body_is_read() -> None:
