@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
+from balancer.board import layout
 from balancer.model.names import State
-from balancer.model.snapshot import Passive, Queue, Retry
+from balancer.model.snapshot import Passive, Queue, Retry, Target
 from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, Stage, group_of, stage
 
@@ -58,9 +60,64 @@ def test_a_failure_of_a_request_from_before_the_reload_takes_the_target_out(answ
 def test_a_target_that_left_is_not_ejected_for_whoever_has_its_name_now() -> None:
     with strict() as set_:
         placed(set_, 2)
-        moved = set_.group.targets[0].__class__("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0")
+        moved = Target("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0")
         set_.republish(targets=(moved, set_.group.targets[1]))
         upstream_of(set_, "t0").feed_reset()
         set_.loop.run()
         assert "t7" in placed(set_, 2)
         assert not [message for message in set_.said if message["is"] == "eject"]
+
+
+# Streaks
+
+
+def streak(set_: Stage) -> tuple[int, int]:
+    """Return the gateway failures in a row of t0: as its worker counts, and as the board says."""
+    streaks = set_.targets[0].streaks
+    return (0 if streaks is None else streaks.gateway), set_.cell(
+        "target|demo|t0", layout.TARGET_STREAKS
+    ) >> layout.STREAK_BITS
+
+
+def fail_once(set_: Stage) -> None:
+    """Let a request to t0 fail."""
+    while placed(set_, 1) != ["t0"]:
+        pass
+    upstream_of(set_, "t0").feed_reset()
+    set_.loop.run()
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [({"queue": OTHER}, 2), ({"passive": Passive(consecutive_gateway_failures=4)}, 0), ({"passive": None}, 0)],
+)
+def test_failures_in_a_row_go_on_over_a_reload_unless_it_changes_how_they_are_judged(
+    change: dict[str, Any], left: int
+) -> None:
+    with stage(group_of(2, retry=ONE_TRY)) as set_:
+        fail_once(set_)
+        fail_once(set_)
+        assert streak(set_) == (2, 2)
+        set_.republish(**change)
+        assert streak(set_) == (left, left)
+
+
+def test_failures_in_a_row_before_and_after_a_reload_eject_together() -> None:
+    with stage(group_of(2, retry=ONE_TRY, passive=Passive(consecutive_gateway_failures=3))) as set_:
+        fail_once(set_)
+        fail_once(set_)
+        set_.republish(queue=OTHER)
+        fail_once(set_)
+        assert set_.targets[0].state is State.EJECTED
+
+
+def test_an_offer_that_is_withdrawn_leaves_failures_in_a_row_on_the_board() -> None:
+    with stage(group_of(2, retry=ONE_TRY)) as set_:
+        fail_once(set_)
+        moved = Target("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0")
+        group = replace(set_.group, targets=(moved, set_.group.targets[1]))
+        set_.live.build(replace(set_.snapshot, target_groups=(group,)), cast(Any, {"web": set_._sock}))
+        set_.live.withdraw()
+        assert streak(set_) == (1, 1)
+        set_.republish(targets=group.targets)
+        assert streak(set_) == (0, 0)
