@@ -525,6 +525,8 @@ class Exchange:
         self.from_upstream = self.head_sent = True
         self._stop_retrying()
         self.first_byte = time.monotonic() - self.started
+        if self.group is not None and self.target is not None and self.target.troubled:
+            self.group.responded(self.target, 101)
         client = self.client
         client.transport.write(
             head.out + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.block.upgrade + self.id_line + rest
