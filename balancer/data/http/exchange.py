@@ -322,7 +322,7 @@ class Exchange:
 
     def _send(self, connection: UpstreamProtocol, now: float) -> None:
         self.upstream = connection
-        connection.begin(self)
+        connection.begin(self, self._try_until())
         client, block = self.client, self.block
         client.release(client.CONNECTING | client.UPSTREAM_FULL)  # a full one was the connection before this
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
@@ -332,9 +332,7 @@ class Exchange:
         if self.request_done:
             if block.length == CHUNKED:
                 head += LAST_CHUNK
-            connection.deadline = now + self._head_limit()
-            if self.group is not None and (per_try := self.group.spec.retry.per_try):  # connecting is part of the try
-                connection.deadline = min(connection.deadline, self.sent_at + per_try)
+            self._await_head(connection, now)
         connection.transport.write(head)
         if not self.request_done:
             self._bound_replay()
@@ -351,8 +349,15 @@ class Exchange:
             extra += b"Expect: 100-continue\r\n"
         return self.line.out + block.out + extra + client.forwarded(block) + self.id_line
 
-    def _head_limit(self) -> float:
-        return self.group.head_limit if self.group is not None else NEVER
+    def _try_until(self) -> float:
+        """Return when the present try's time is over, by `per_try`: from its first step to the response's head."""
+        per_try = self.group.spec.retry.per_try if self.group is not None else 0.0
+        return max(self.sent_at, self.started) + per_try if per_try else NEVER  # sent_at: not set on the short way
+
+    def _await_head(self, connection: UpstreamProtocol, now: float) -> None:
+        """The request is with its target, or a 1xx came: until when the next head may come."""
+        limit = self.group.spec.timeouts.response_header if self.group is not None else 0.0
+        connection.deadline = min(now + (limit or NEVER), self._try_until())
 
     def _frame(self, payload: bytes) -> bytes:
         return chunk(payload) if self.block.length == CHUNKED else payload
@@ -385,7 +390,7 @@ class Exchange:
             if self.block.length == CHUNKED:
                 connection.transport.write(LAST_CHUNK)
             if not self.head_sent:
-                connection.deadline = time.monotonic() + self._head_limit()
+                self._await_head(connection, time.monotonic())
 
     # The response
 
@@ -456,7 +461,7 @@ class Exchange:
         """A 1xx came: relay it to whom it may concern, and wait on for the final response."""
         connection = self.upstream
         if connection is not None and self.request_done:
-            connection.deadline = time.monotonic() + self._head_limit()
+            self._await_head(connection, time.monotonic())
         if head.status == 100:
             if self.client.stop_expecting():
                 self.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -561,12 +566,13 @@ class Exchange:
         """The target does not take the request's body as fast as it comes."""
         self.client.hold(self.client.UPSTREAM_FULL)
         if self.upstream is not None and not self.head_sent and self.group is not None:
-            self.upstream.deadline = time.monotonic() + (self.group.spec.timeouts.request_write_idle or NEVER)
+            limit = self.group.spec.timeouts.request_write_idle or NEVER
+            self.upstream.deadline = min(time.monotonic() + limit, self._try_until())
 
     def upstream_drained(self) -> None:
         """It does again."""
         if self.upstream is not None and not self.request_done and not self.head_sent:
-            self.upstream.deadline = NEVER
+            self.upstream.deadline = self._try_until()
         self.client.release(self.client.UPSTREAM_FULL)
 
     def client_full(self) -> None:
@@ -614,6 +620,8 @@ class Exchange:
         if not self.head_sent:
             if connection.paused and not self.request_done:
                 tries.failed(self, Reason.UPSTREAM_WRITE_TIMEOUT, "", "gateway")
+            elif not self.request_done:  # it is the client that takes its time
+                tries.failed(self, Reason.RESPONSE_TIMEOUT, "per_try was over before the request's body was here", "")
             else:
                 tries.failed(self, Reason.RESPONSE_TIMEOUT, "", "gateway")
         elif not self.client.full:  # else it is us who do not read; the client has its own deadline
