@@ -275,7 +275,7 @@ class Live:
             return
         left = used - descriptors.low
         clients = [client for listener in self.listeners.values() for client in listener.resting()]
-        for client in heapq.nsmallest(left, clients, key=attrgetter("deadline")):  # the longest rest first
+        for client in heapq.nsmallest(left, clients, key=attrgetter("rests_since")):  # the longest rest first
             client.close_idle()
         left -= min(left, len(clients))
         for target in targets:

@@ -114,6 +114,22 @@ def test_a_loop_that_runs_late_gives_up_what_rests_then_sheds_then_serves_again(
         assert set_.place.overload.share == 0 and not set_.live.groups["demo"].careful
 
 
+@pytest.mark.parametrize(("before", "after"), [(75.0, 5.0), (5.0, 75.0), (0.0, 5.0), (0.0, 0.0)])
+def test_how_long_a_connection_has_rested_does_not_depend_on_how_long_it_may(before: float, after: float) -> None:
+    with stage(timeouts=ClientTimeouts(keep_alive=before)) as set_:
+        client, young = set_.client(), set_.client()
+        assert statuses(set_, client, 1) == [200]
+        set_.go(0.6 * RESTED)
+        listener = replace(set_.snapshot.listeners[0], timeouts=ClientTimeouts(keep_alive=after))
+        set_.publish(replace(set_.snapshot, listeners=(listener,)))
+        young.feed(GET)
+        set_.loop.run()
+        set_.go(0.6 * RESTED)
+        set_.listener.close_resting(set_.clock.now)
+        set_.loop.run()
+        assert (client.lost, young.lost) == (True, False)
+
+
 def slow_readers(set_: Stage, count: int) -> list[FakeTransport]:
     """Return clients who have asked for a large answer and take nothing of it, a second apart."""
     clients = []
