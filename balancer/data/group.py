@@ -110,12 +110,15 @@ class LiveGroup:
         self.refresh()
 
     def take_over(self, running: LiveGroup | None) -> None:
-        """Follow `running`, the same group under the configuration before: who waits there waits here."""
+        """Follow `running`, the same group under the configuration before: who waits there waits here.
+
+        Both look at one queue, so that the end of a request that was placed before wakes who is next (`wake`).
+        """
         self._serves = True
         if running is not None:
             running._serves = False
             running.successor = self
-            self.waiting, running.waiting = running.waiting, deque()
+            self.waiting = running.waiting
             self._living, running._living = running._living, 0
         self.be_careful()  # the share may have changed since this was built
         self.refresh()
@@ -338,7 +341,9 @@ class LiveGroup:
         if self._living * self.place.places >= self.spec.queue.size:
             return Reason.QUEUE_FULL
         if len(self.waiting) > 2 * self._living + 64:  # clients come and leave faster than places get free
-            self.waiting = deque(entry for entry in self.waiting if entry[0].serial == entry[1])
+            living = [entry for entry in self.waiting if entry[0].serial == entry[1]]
+            self.waiting.clear()  # in place: the groups before this one look at it too
+            self.waiting.extend(living)
         self.waiting.append((exchange, exchange.serial, until or time.monotonic() + self.spec.queue.timeout))
         self._living += 1
         exchange.in_queue = True
@@ -354,13 +359,17 @@ class LiveGroup:
     def dissolve(self) -> None:
         """The group is gone from the configuration: nobody looks at its queue any more, so nobody may wait in it."""
         self.gone = True
-        waiting, self.waiting = self.waiting, deque()
+        waiting = list(self.waiting)
+        self.waiting.clear()
         for exchange, serial, _ in waiting:
             if exchange.serial == serial:
                 exchange.guarded(exchange.fail, Reason.TARGET_REMOVED)
 
     def wake(self) -> None:
         """A place may be free: let those who wait try in their order."""
+        if self.successor is not None:
+            self.successor.wake()
+            return
         while self.waiting:
             exchange, serial, _ = self.waiting[0]
             if exchange.serial != serial:

@@ -11,9 +11,10 @@ from balancer.board import layout
 from balancer.model.names import State
 from balancer.model.snapshot import Passive, Queue, Retry, Target
 from tests.support.transports import FakeTransport
-from tests.unit.data.stage import GET, Stage, group_of, stage
+from tests.unit.data.stage import GET, OK, Stage, group_of, stage
 
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"
+CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 ONE_TRY = Retry(max_retries=0)
 OTHER = Queue(77, 5.0)  # what the reload changes
 
@@ -121,3 +122,43 @@ def test_an_offer_that_is_withdrawn_leaves_failures_in_a_row_on_the_board() -> N
         assert streak(set_) == (1, 1)
         set_.republish(targets=group.targets)
         assert streak(set_) == (0, 0)
+
+
+# Queues
+
+
+@pytest.mark.parametrize("answer", [OK, CHUNKED_OK], ids=["short way", "long way"])
+@pytest.mark.parametrize("reloads", [1, 2])
+def test_the_end_of_a_request_from_before_a_reload_lets_the_first_of_the_queue_go(answer: bytes, reloads: int) -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        set_.ask(GET)
+        first = set_.ask(GET.replace(b"/", b"/first", 1))
+        for number in range(reloads):
+            set_.republish(queue=Queue(77 + number, 5.0))
+        set_.upstreams[0].take()
+        set_.upstreams[0].feed(answer)
+        newcomer = set_.ask(GET.replace(b"/", b"/newcomer", 1))
+        assert set_.upstreams[0].take().startswith(b"GET /first ")
+        set_.answer(OK)
+        assert first.take().endswith(b"ok")
+        assert set_.upstreams[0].take().startswith(b"GET /newcomer ")
+        set_.answer(OK)
+        assert newcomer.take().endswith(b"ok")
+        set_.check_quiet()
+
+
+def test_who_leaves_the_queue_after_a_reload_makes_room_in_it() -> None:
+    with stage(group_of(1, max_connections=1, queue=Queue(1, 60.0))) as set_:
+        set_.ask(GET)
+        gone = set_.ask(GET)
+        set_.republish(drain_timeout=7.0)
+        for _ in range(200):
+            gone.feed_reset()
+            set_.loop.run()
+            gone = set_.ask(GET)
+            assert gone.take() == b""
+        assert b"queue_full" in set_.ask(GET).take()
+        set_.answer(OK)
+        set_.answer(OK)
+        assert gone.take().endswith(b"ok")
+        set_.check_quiet()
