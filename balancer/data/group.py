@@ -51,6 +51,7 @@ class LiveGroup:
         "_weights",
         "budget",
         "careful",
+        "gone",
         "head_limit",
         "hoping",
         "members",
@@ -75,6 +76,7 @@ class LiveGroup:
         self.spec = spec
         self.targets = targets
         self.successor: LiveGroup | None = None  # the same group under a later configuration
+        self.gone = False  # a later configuration has no such group
         # By this group's own spec: a target that goes on is told of another weight or zone only at the swap.
         self.zone_of = tuple(target.zone for target in spec.targets)
         self.tier_names = zones.tiers(spec.zones, tuple(dict.fromkeys(self.zone_of)))
@@ -108,14 +110,25 @@ class LiveGroup:
         self.refresh()
 
     def take_over(self, running: LiveGroup | None) -> None:
-        """Follow `running`, the same group under the configuration before: who waits there waits here."""
+        """Follow `running`, the same group under the configuration before: who waits there waits here.
+
+        Both look at one queue, so that the end of a request that was placed before wakes who is next (`wake`).
+        """
         self._serves = True
         if running is not None:
             running._serves = False
             running.successor = self
-            self.waiting, running.waiting = running.waiting, deque()
+            self.waiting = running.waiting
             self._living, running._living = running._living, 0
+        self.be_careful()  # the share may have changed since this was built
         self.refresh()
+
+    def present(self) -> LiveGroup:
+        """Return this group as it runs now: itself, or what took its place."""
+        group = self
+        while group.successor is not None:
+            group = group.successor
+        return group
 
     def be_careful(self) -> None:
         """Decide whether requests may go the short way: not while the whole request is limited, or load is shed."""
@@ -316,21 +329,25 @@ class LiveGroup:
         """Return whether one more may try again and again for a target to appear: as many as may wait."""
         return (self.hoping + 1) * self.place.places <= self.spec.queue.size
 
-    def enqueue(self, exchange: Exchange, until: float = 0.0) -> bool:
-        """Let `exchange` wait for a target; False if the queue is full. The queue is split over the workers.
+    def enqueue(self, exchange: Exchange, until: float = 0.0) -> Reason | None:
+        """Let `exchange` wait for a target; return why it may not. The queue is split over the workers.
 
         `until`: when its time is over; not said: after `queue.timeout`.
         """
         if self.successor is not None:
             return self.successor.enqueue(exchange, until)
+        if self.gone:
+            return Reason.TARGET_REMOVED
         if self._living * self.place.places >= self.spec.queue.size:
-            return False
+            return Reason.QUEUE_FULL
         if len(self.waiting) > 2 * self._living + 64:  # clients come and leave faster than places get free
-            self.waiting = deque(entry for entry in self.waiting if entry[0].serial == entry[1])
+            living = [entry for entry in self.waiting if entry[0].serial == entry[1]]
+            self.waiting.clear()  # in place: the groups before this one look at it too
+            self.waiting.extend(living)
         self.waiting.append((exchange, exchange.serial, until or time.monotonic() + self.spec.queue.timeout))
         self._living += 1
         exchange.in_queue = True
-        return True
+        return None
 
     def dequeued(self) -> None:
         """One who waited waits no more, for whatever reason."""
@@ -340,14 +357,19 @@ class LiveGroup:
             self._living -= 1
 
     def dissolve(self) -> None:
-        """The group is gone from the configuration: nobody would look at its queue any more."""
-        waiting, self.waiting = self.waiting, deque()
+        """The group is gone from the configuration: nobody looks at its queue any more, so nobody may wait in it."""
+        self.gone = True
+        waiting = list(self.waiting)
+        self.waiting.clear()
         for exchange, serial, _ in waiting:
             if exchange.serial == serial:
-                exchange.fail(Reason.TARGET_REMOVED)
+                exchange.guarded(exchange.fail, Reason.TARGET_REMOVED)
 
     def wake(self) -> None:
         """A place may be free: let those who wait try in their order."""
+        if self.successor is not None:
+            self.successor.wake()
+            return
         while self.waiting:
             exchange, serial, _ = self.waiting[0]
             if exchange.serial != serial:
@@ -406,7 +428,7 @@ class LiveGroup:
         self.place.head[layout.ROW_FAILED] += 1
         target.show_streaks()
         if too_many:
-            self._eject(target, kind)
+            self.present()._eject(target, kind)
 
     def responded(self, target: LiveTarget, status: int) -> None:
         """`target` gave a whole answer; called while a streak runs or for a 5xx."""
@@ -422,11 +444,13 @@ class LiveGroup:
             self.place.head[layout.ROW_FAILED] += 1
         target.show_streaks()
         if too_many:
-            self._eject(target, "gateway")
+            self.present()._eject(target, "gateway")
 
     def _eject(self, target: LiveTarget, kind: str) -> None:
         passive = self.spec.passive
         if passive is None or target.ejected_until or target.state not in (State.HEALTHY, State.UNKNOWN):
+            return
+        if target.removed:  # whoever has its name now is another
             return
         available = [t for t in self.targets if t.state in (State.HEALTHY, State.UNKNOWN) and t is not target]
         ejected = sum(t.state is State.EJECTED for t in self.targets) + 1

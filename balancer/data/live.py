@@ -134,6 +134,7 @@ class Live:
                 specs = {target.name: target for target in group.spec.targets}
                 for live in group.targets:
                     live.configure(group.spec, specs[live.name])
+                    live.show_streaks()
         for name, group in self.groups.items():
             if name not in found.groups:
                 group.dissolve()
@@ -145,6 +146,7 @@ class Live:
         for key, target in self.targets.items():
             if before.get(key) is not target:
                 target.show()
+                target.show_streaks()
         self._listen(snapshot, found.sockets, found.routers)
 
     def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket], routers: dict[str, Router]) -> None:
@@ -273,7 +275,7 @@ class Live:
             return
         left = used - descriptors.low
         clients = [client for listener in self.listeners.values() for client in listener.resting()]
-        for client in heapq.nsmallest(left, clients, key=attrgetter("deadline")):  # the longest rest first
+        for client in heapq.nsmallest(left, clients, key=attrgetter("rests_since")):  # the longest rest first
             client.close_idle()
         left -= min(left, len(clients))
         for target in targets:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from balancer.board import histogram, layout
 from balancer.board.histogram import EDGES
 from balancer.data import access_log
+from balancer.data.place import Place, log
 from balancer.model.reason import Reason
 
 if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
     from balancer.data.listener import LiveListener
-    from balancer.data.place import Place
 
 _THOUSANDTHS = tuple(f".{number:03d}" for number in range(1000))  # formatting a float takes 0.5 µs
 _FIRST_BYTE_SUM = layout.FLOW_FIRST_BYTE + histogram.SUM
@@ -36,27 +36,32 @@ def whole(exchange: Exchange, duration: float, status: int, size: int) -> None:
     target = exchange.target
     row[(route.hits[target] if target in route.hits else route.hits_of(target)) + status // 100 - 1] += 1
     assert target is not None
-    place.recent.whole(exchange, route, target, duration, status, size)
-    access_log = place.access_log
-    if access_log.enabled:
-        line, client, block = exchange.line, exchange.client, exchange.block
-        took = f"{spent // 1000}{_THOUSANDTHS[spent % 1000]}"
-        if exchange.connect_time or exchange.bytes_in or exchange.retries:
-            connect = f"{exchange.connect_time * 1000:.3f}" if exchange.connect_time else "0.000"
-            way = f',"connect_ms":{connect},"first_byte_ms":{took},"bytes_in":{exchange.bytes_in},"bytes_out":{size},'
-            way += f'"retries":{exchange.retries},"upstream_status":'
-        else:
-            way = f',"connect_ms":0.000,"first_byte_ms":{took},"bytes_in":0,"bytes_out":{size},'
-            way += '"retries":0,"upstream_status":'
-        shown = client.shown_behind(block) if block.forwarded_for else client.shown
-        id_line = exchange.id_line
-        access_log.write(
-            f'{{"time":"{place.clock.text(time.time())}","request_id":"{str(id_line[14:-4], "ascii")}",{shown}'
-            f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{status},'
-            f'"source":"upstream","reason":"","target_group":{route.shown},{target.shown_pair}'
-            f'"duration_ms":{took}{way}{status},"detail":""}}\n'
-        )
-    # Last: if something above fails, `close` is to count this request out, and nobody has yet.
+    try:
+        place.recent.whole(exchange, route, target, duration, status, size)
+        access_log = place.access_log
+        if access_log.enabled:
+            line, client, block = exchange.line, exchange.client, exchange.block
+            took = f"{spent // 1000}{_THOUSANDTHS[spent % 1000]}"
+            if exchange.connect_time or exchange.bytes_in or exchange.retries:
+                connect = f"{exchange.connect_time * 1000:.3f}" if exchange.connect_time else "0.000"
+                way = (
+                    f',"connect_ms":{connect},"first_byte_ms":{took},"bytes_in":{exchange.bytes_in},"bytes_out":{size},'
+                )
+                way += f'"retries":{exchange.retries},"upstream_status":'
+            else:
+                way = f',"connect_ms":0.000,"first_byte_ms":{took},"bytes_in":0,"bytes_out":{size},'
+                way += '"retries":0,"upstream_status":'
+            shown = client.shown_behind(block) if block.forwarded_for else client.shown
+            id_line = exchange.id_line
+            access_log.write(
+                f'{{"time":"{place.clock.text(time.time())}","request_id":"{str(id_line[14:-4], "ascii")}",{shown}'
+                f'"method":"{line.shown_method}","host":{block.shown_host},"path":{line.shown_path},"status":{status},'
+                f'"source":"upstream","reason":"","target_group":{route.shown},{target.shown_pair}'
+                f'"duration_ms":{took}{way}{status},"detail":""}}\n'
+            )
+    except Exception:  # it is counted, and its client has its answer
+        log.exception("internal error request_id=%s", exchange.request_id)
+    # Last: if the counting above fails, `close` is to count this request out, and nobody has yet.
     listener.active = active = listener.active - 1
     row[listener.active_cell] = active
 

@@ -25,7 +25,7 @@ from balancer.data.place import Place, log
 from balancer.health.ejection import Streaks
 from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
-from balancer.model.snapshot import Target, TargetGroup
+from balancer.model.snapshot import Passive, Target, TargetGroup
 from balancer.net import connect, failures
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class LiveTarget:
     __slots__ = (
         "_dialling",
         "_look_at",
+        "_passive",
         "_to_look_at",
         "active",
         "active_cell",
@@ -118,10 +119,15 @@ class LiveTarget:
         self.placed = PLACED.pack(self.place_on_board, 0)  # that, and the scene it is in
         self.reasons = slots.get(f"reasons|{group.name}", -1)
         self.column = place.board.column(max(self.cell, 0), place.places)
+        self._passive: Passive | None = None  # by which streaks are judged
+        self.streaks: Streaks | None = None
         self.configure(group, spec)
 
     def configure(self, group: TargetGroup, spec: Target) -> None:
-        """Take another version's settings; what goes on is not touched."""
+        """Take another version's settings; what goes on is not touched.
+
+        Nothing is written on the board: a new target may be built and never run.
+        """
         self.spec = spec
         self.shown, self.shown_zone = quote(spec.name), quote(spec.zone)  # as in the access log
         self.shown_pair = f'"target":{self.shown},"zone":{self.shown_zone},'
@@ -131,8 +137,10 @@ class LiveTarget:
         self.rest = min(group.timeouts.upstream_idle, self.idle_limit)
         self.drain_timeout = group.drain_timeout
         self.limit = group.max_connections or 1 << 62
-        self.streaks = Streaks(group.passive) if group.passive is not None else None
-        self.show_streaks()
+        if group.passive != self._passive:  # else failures in a row go on
+            self._passive = group.passive
+            self.streaks = Streaks(group.passive) if group.passive is not None else None
+            self.troubled = False
 
     @property
     def name(self) -> str:

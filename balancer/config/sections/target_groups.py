@@ -77,7 +77,9 @@ class Retry(Section):
         _R.budget_percent, "Retries in flight, in percent of the active requests.", 10
     )
     budget_min: Count = option(_R.budget_min, "Retries in flight that are always allowed.", 10)
-    per_try: Duration = time(_R.per_try, "The longest one try may take; 0s is no limit.", "2s")
+    per_try: Duration = time(
+        _R.per_try, "The longest one try may take, from connecting to the response's head; 0s is no limit.", "2s"
+    )
     replay_buffer: Size = size(_R.replay_buffer, "How much of a body is kept to be sent again.", "128KiB")
 
 

@@ -81,11 +81,13 @@ class ClientProtocol:
         "deadline",
         "exchange",
         "full",
+        "keep_alive",
         "listener",
         "memory",
         "peer",
         "persistent",
         "requests",
+        "rests_since",
         "serving",
         "shown",
         "state",
@@ -103,6 +105,7 @@ class ClientProtocol:
         self.full = False  # its write buffer is over the mark
         self.persistent = True  # may serve another request after this one
         self.requests = 0
+        self.rests_since = 0.0  # when it was last ready for another request
         self._block: Block | None = None  # the plain block that came last
         self._buffer = b""
         self._chunks: ChunkReader | None = None
@@ -133,6 +136,7 @@ class ClientProtocol:
         self.trusted, self.memory, self.suffix, self.shown = known
         self.exchange = Exchange(self, listener.place)
         self.deadline = time.monotonic() + listener.first_byte
+        self.keep_alive = listener.keep_alive
         self._most = listener.most_requests
         if not listener.joined(self):
             self._refuse(Reason.IP_CONNECTION_LIMIT, f"limits.connections_per_client from {peer}", None)
@@ -161,6 +165,7 @@ class ClientProtocol:
     def use(self, memory: RequestMemory, *, trusted: bool) -> None:
         """Read what comes next by another snapshot."""
         self.memory, self.trusted, self._block = memory, trusted, None
+        self.keep_alive = self.listener.keep_alive  # from the next rest on
 
     # Bytes
 
@@ -450,7 +455,8 @@ class ClientProtocol:
         if self.full:  # nothing more is begun for a client that does not read; its deadline is that of writing
             self.hold(self.FULL)
             return
-        self.deadline = now + self.listener.keep_alive
+        self.rests_since = now
+        self.deadline = now + self.keep_alive
         if self._held:
             self._held = 0
             self.transport.resume_reading()
@@ -557,8 +563,7 @@ class ClientProtocol:
 
     def close_resting(self, now: float) -> None:
         """End the connection if it has rested for a while since its last request; what does not rest goes on."""
-        rested = now - (self.deadline - self.listener.keep_alive) >= RESTED
-        if self.requests and self.state == IDLE and not self._buffer and not self.full and rested:
+        if self.rests and now - self.rests_since >= RESTED:
             self.state = CLOSED
             self.transport.close()
 

@@ -265,21 +265,26 @@ class Exchange:
             self.fail(Reason.NO_HEALTHY_TARGET)
         else:
             self.fresh = False
-            self.queued_at = time.monotonic()
-            if not group.enqueue(self):
-                self.queued_at = 0.0
-                self.fail(Reason.QUEUE_FULL)
+            self._wait_in_queue(time.monotonic())
 
     def wait_for_target(self) -> None:
         """No target is available, and the group has patience: wait in the queue until one is."""
         group = self.group
         assert group is not None
         self.fresh = False
-        self.queued_at = time.monotonic()
+        now = time.monotonic()
         if not self.hope_until:
-            self.hope_until = self.queued_at + group.spec.wait_for_target
-        if not group.enqueue(self, self.hope_until):
-            self.fail(Reason.QUEUE_FULL)
+            self.hope_until = now + group.spec.wait_for_target
+        self._wait_in_queue(now, self.hope_until)
+
+    def _wait_in_queue(self, now: float, until: float = 0.0) -> None:
+        group = self.group
+        assert group is not None
+        self.queued_at = now
+        refused = group.enqueue(self, until)
+        if refused is not None:
+            self.queued_at = 0.0
+            self.fail(refused)
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""
@@ -317,7 +322,7 @@ class Exchange:
 
     def _send(self, connection: UpstreamProtocol, now: float) -> None:
         self.upstream = connection
-        connection.begin(self)
+        connection.begin(self, self._try_until())
         client, block = self.client, self.block
         client.release(client.CONNECTING | client.UPSTREAM_FULL)  # a full one was the connection before this
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
@@ -327,9 +332,7 @@ class Exchange:
         if self.request_done:
             if block.length == CHUNKED:
                 head += LAST_CHUNK
-            connection.deadline = now + self._head_limit()
-            if self.group is not None and (per_try := self.group.spec.retry.per_try):  # connecting is part of the try
-                connection.deadline = min(connection.deadline, self.sent_at + per_try)
+            self._await_head(connection, now)
         connection.transport.write(head)
         if not self.request_done:
             self._bound_replay()
@@ -346,8 +349,15 @@ class Exchange:
             extra += b"Expect: 100-continue\r\n"
         return self.line.out + block.out + extra + client.forwarded(block) + self.id_line
 
-    def _head_limit(self) -> float:
-        return self.group.head_limit if self.group is not None else NEVER
+    def _try_until(self) -> float:
+        """Return when the present try's time is over, by `per_try`: from its first step to the response's head."""
+        per_try = self.group.spec.retry.per_try if self.group is not None else 0.0
+        return max(self.sent_at, self.started) + per_try if per_try else NEVER  # sent_at: not set on the short way
+
+    def _await_head(self, connection: UpstreamProtocol, now: float) -> None:
+        """The request is with its target, or a 1xx came: until when the next head may come."""
+        limit = self.group.spec.timeouts.response_header if self.group is not None else 0.0
+        connection.deadline = min(now + (limit or NEVER), self._try_until())
 
     def _frame(self, payload: bytes) -> bytes:
         return chunk(payload) if self.block.length == CHUNKED else payload
@@ -380,7 +390,7 @@ class Exchange:
             if self.block.length == CHUNKED:
                 connection.transport.write(LAST_CHUNK)
             if not self.head_sent:
-                connection.deadline = time.monotonic() + self._head_limit()
+                self._await_head(connection, time.monotonic())
 
     # The response
 
@@ -397,46 +407,61 @@ class Exchange:
         self.upstream = connection.exchange = None  # first: a client that is full must not stop a connection that rests
         last = not self.keep or not client.persistent
         client.transport.write(head.out + (b"Connection: close\r\n" + self.id_line if last else self.id_line) + body)
-        now = time.monotonic()
-        self.serial += 1
-        self._holding = False
-        target.active = active = target.active - 1
-        self.place.row[target.active_cell] = active
-        if target.troubled or status >= 500:
-            group.responded(target, status)
-        idle = target.idle  # target.give, written out
-        if (
-            target.waiting
-            or not target.pooling
-            or connection.retires < now
-            or connection.requests >= MAX_REQUESTS
-            or len(idle) >= MAX_IDLE
-            or self.place.draining
-        ):
-            target.give(connection, now)
-        else:
-            rest = target.rest
-            connection.idle_since = now
-            connection.deadline = now + (rest if rest < connection.idle_limit else connection.idle_limit)
-            idle.append(connection)
-        if group.waiting:
-            group.wake()
-        if self.retrying is not None:
-            self._stop_retrying()
-        if self.deadline is not NEVER:
-            self._unwatch()
-        record.whole(self, now - self.started, status, len(body))
+        try:
+            now = time.monotonic()
+            self.serial += 1
+            self._holding = False
+            target.active = active = target.active - 1
+            self.place.row[target.active_cell] = active
+            if target.troubled or status >= 500:
+                group.responded(target, status)
+            idle = target.idle  # target.give, written out
+            if (
+                target.waiting
+                or not target.pooling
+                or connection.retires < now
+                or connection.requests >= MAX_REQUESTS
+                or len(idle) >= MAX_IDLE
+                or self.place.draining
+            ):
+                target.give(connection, now)
+            else:
+                rest = target.rest
+                connection.idle_since = now
+                connection.deadline = now + (rest if rest < connection.idle_limit else connection.idle_limit)
+                idle.append(connection)
+            if group.waiting:
+                group.wake()
+            record.whole(self, now - self.started, status, len(body))
+        except Exception:
+            self._answered(connection, status, len(body))
+            raise
+        if not self.fresh:  # it went the long way, where these may have been set
+            self._replay = None
+            if self.retrying is not None:
+                self._stop_retrying()
+            if self.deadline is not NEVER:
+                self._unwatch()
         self.target = None
         if last:
             client.done(keep=False)
         else:
             client.next_request(now)
 
+    def _answered(self, connection: UpstreamProtocol, status: int, size: int) -> None:
+        """Something of ours broke after the answer was written: what follows must not bring the client a second one."""
+        self.head_sent = self.from_upstream = True
+        self.status = self.upstream_status = status
+        self.bytes_out = size
+        target = self.target
+        if connection.exchange is None and (target is None or connection not in target.idle):
+            connection.abort()
+
     def interim(self, head: ResponseHead) -> None:
         """A 1xx came: relay it to whom it may concern, and wait on for the final response."""
         connection = self.upstream
         if connection is not None and self.request_done:
-            connection.deadline = time.monotonic() + self._head_limit()
+            self._await_head(connection, time.monotonic())
         if head.status == 100:
             if self.client.stop_expecting():
                 self.client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -505,6 +530,8 @@ class Exchange:
         self.from_upstream = self.head_sent = True
         self._stop_retrying()
         self.first_byte = time.monotonic() - self.started
+        if self.group is not None and self.target is not None and self.target.troubled:
+            self.group.responded(self.target, 101)
         client = self.client
         client.transport.write(
             head.out + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.block.upgrade + self.id_line + rest
@@ -539,12 +566,13 @@ class Exchange:
         """The target does not take the request's body as fast as it comes."""
         self.client.hold(self.client.UPSTREAM_FULL)
         if self.upstream is not None and not self.head_sent and self.group is not None:
-            self.upstream.deadline = time.monotonic() + (self.group.spec.timeouts.request_write_idle or NEVER)
+            limit = self.group.spec.timeouts.request_write_idle or NEVER
+            self.upstream.deadline = min(time.monotonic() + limit, self._try_until())
 
     def upstream_drained(self) -> None:
         """It does again."""
         if self.upstream is not None and not self.request_done and not self.head_sent:
-            self.upstream.deadline = NEVER
+            self.upstream.deadline = self._try_until()
         self.client.release(self.client.UPSTREAM_FULL)
 
     def client_full(self) -> None:
@@ -592,6 +620,8 @@ class Exchange:
         if not self.head_sent:
             if connection.paused and not self.request_done:
                 tries.failed(self, Reason.UPSTREAM_WRITE_TIMEOUT, "", "gateway")
+            elif not self.request_done:  # it is the client that takes its time
+                tries.failed(self, Reason.RESPONSE_TIMEOUT, "per_try was over before the request's body was here", "")
             else:
                 tries.failed(self, Reason.RESPONSE_TIMEOUT, "", "gateway")
         elif not self.client.full:  # else it is us who do not read; the client has its own deadline
@@ -786,6 +816,7 @@ class Exchange:
         except Exception:  # the request is over all the same
             log.exception("internal error request_id=%s", self.request_id)
         self.target = None
+        self._replay = None  # an idle connection holds nothing
         self.client.done(keep=self.keep, aborted=aborted)
 
     def _unwatch(self) -> None:

@@ -132,11 +132,8 @@ def by_status(exchange: Exchange, head: ResponseHead) -> bool:
 
 def _elsewhere(exchange: Exchange, tried: list[LiveTarget]) -> LiveTarget | None:
     """Return a target that is not among `tried`, None if there is none; a group that was reloaded is its successor."""
-    group = exchange.group
-    assert group is not None
-    while group.successor is not None:
-        group = group.successor
-    exchange.group = group
+    assert exchange.group is not None
+    exchange.group = group = exchange.group.present()
     return group.pick({slot for slot, target in enumerate(group.targets) if target in tried})
 
 
@@ -163,7 +160,7 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
     if _elsewhere(exchange, [*exchange.tried, target]) is not None:
         return False  # there is somebody: it was max_retries or the budget that ended the request
     group = exchange.group
-    if group is None or not group.spec.wait_for_target:
+    if group is None or group.gone or not group.spec.wait_for_target:
         return False
     if not exchange.hope_until:
         exchange.hope_until = now + group.spec.wait_for_target
@@ -182,7 +179,9 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
         if exchange.serial != serial:
             return
         found = _elsewhere(exchange, [])
-        if found is not None:
+        if exchange.group is not None and exchange.group.gone:
+            exchange.fail(Reason.TARGET_REMOVED, "the group left the configuration")
+        elif found is not None:
             exchange.place_at(found)
         else:
             exchange.wait_for_target()

@@ -99,6 +99,13 @@ class Stage:
         self.live.swap()
         self.loop.run()
 
+    def publish_without(self, name: str) -> None:
+        """Let the worker run a snapshot that knows nothing of that group: another one has its requests."""
+        other = group_of(1, "other")
+        listeners = tuple(replace(listener, rules=forward_to("other")) for listener in self.snapshot.listeners)
+        rest = tuple(group for group in self.snapshot.target_groups if group.name not in (name, "other"))
+        self.publish(replace(self.snapshot, target_groups=(*rest, other), listeners=listeners))
+
     def republish(self, **changes: Any) -> None:
         """Publish again with a changed group."""
         self.group = replace(self.group, **changes)

@@ -150,6 +150,50 @@ def test_the_limit_of_a_try_holds_for_connecting_and_waiting_together() -> None:
         assert status_of(client.take()) == 504 and set_.failures(Reason.CONNECT_TIMEOUT) == 1
 
 
+@pytest.mark.parametrize("idle", [False, True], ids=["new connection", "idle connection"])
+def test_interim_responses_give_a_try_no_more_than_its_limit(idle: bool) -> None:
+    with stage(group_of(1, retry=Retry(per_try=5.0), timeouts=UpstreamTimeouts(response_header=2.0))) as set_:
+        client = set_.client()
+        if idle:
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(OK)
+            client.take()
+        client.feed(GET)
+        set_.loop.run()
+        for _ in range(3):
+            set_.go(1.5)
+            set_.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            assert b"504" not in client.take()
+        set_.go(0.5 + SLACK)
+        assert status_of(client.take()) == 504 and set_.upstreams[0].lost
+
+
+def test_a_body_that_comes_slowly_gives_a_try_no_more_than_its_limit_and_is_no_fault_of_the_target() -> None:
+    with stage(group_of(2, retry=Retry(per_try=5.0))) as set_:
+        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 20000\r\n\r\n")
+        for _ in range(4):
+            set_.go(1.2)
+            client.feed(b"x" * 1000)
+        assert not set_.upstreams[0].lost
+        set_.go(0.2 + SLACK)
+        assert set_.upstreams[0].lost and status_of(client.take()) == 504
+        assert set_.failures(Reason.RESPONSE_TIMEOUT) == 1
+        assert not any(target.troubled for target in set_.targets)
+
+
+def test_a_target_that_lets_an_upload_wait_gets_no_more_than_the_limit_of_a_try() -> None:
+    with stage(group_of(1, retry=Retry(per_try=5.0))) as set_:
+        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 400000\r\n\r\n")
+        set_.go(2.0)
+        set_.upstreams[0].stall()
+        client.feed(b"x" * 200_000)
+        set_.go(2.8)
+        assert not set_.upstreams[0].lost
+        set_.go(0.2 + SLACK)
+        assert status_of(client.take()) == 504 and set_.failures(Reason.UPSTREAM_WRITE_TIMEOUT) == 1
+
+
 @pytest.mark.parametrize("count", [1, 2, 5, 12])
 def test_a_request_whose_two_limits_end_together_ends_once(count: int) -> None:
     """`request` and `response_header` of one length end in the same look at the clock, in any order."""

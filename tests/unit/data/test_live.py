@@ -10,6 +10,7 @@ import pytest
 from balancer.board import layout
 from balancer.board.board import state_at
 from balancer.data.deadlines import PERIOD
+from balancer.data.listener import LiveListener
 from balancer.model.names import State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Queue
@@ -67,7 +68,6 @@ def test_who_waits_in_a_queue_waits_on_when_the_group_changes() -> None:
         assert b"queue_full" in third.take()  # the queue is the same one
         for client in (first, second):
             set_.answer(OK)
-            set_.go(2 * PERIOD)  # the requests of the old group free a place that the new one finds at its next look
             assert client.take().endswith(b"ok")
         set_.check_quiet()
 
@@ -92,6 +92,27 @@ def test_who_waits_for_a_group_that_goes_is_told() -> None:
         set_.answer(OK)
         assert first.take().endswith(b"ok")
         assert set_.listener.active == 0
+
+
+def test_who_comes_late_to_a_group_that_went_is_told_and_does_not_wait_in_its_queue() -> None:
+    """A head that was read in half when its listener and its group left the configuration."""
+    with stage(group_of(1, max_connections=1, drain_timeout=1000.0)) as set_:
+        set_.ask(GET)
+        late = set_.client()
+        late.feed(GET[:10])
+        late.loop.run()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LiveListener, "retire", retired)
+            set_.publish(replace(set_.snapshot, target_groups=(group_of(1, "other"),), listeners=()))
+        late.feed(GET[10:])
+        set_.loop.run()
+        assert b"target_removed" in late.take()
+
+
+async def retired(listener: LiveListener, timeout: float) -> None:
+    """What a listener that goes does first."""
+    listener.closing = True
+    listener.close_idle()
 
 
 def test_an_ejection_of_ones_own_ends_with_its_time_or_by_veto() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, cast
+
+import pytest
 
 from balancer.board import layout
 from balancer.data.http.client import RESTED
@@ -53,6 +56,19 @@ def test_a_share_is_turned_away_and_the_rest_served_on_the_same_connection() -> 
         set_.check_quiet()
 
 
+@pytest.mark.parametrize(("offered", "committed"), [(0, 50), (50, 0)])
+def test_the_share_at_the_commit_of_a_reload_counts_not_that_at_its_offer(offered: int, committed: int) -> None:
+    with stage() as set_:
+        shed(set_, offered)
+        snapshot = replace(set_.snapshot, target_groups=(replace(set_.group, drain_timeout=5.0),))
+        set_.live.build(snapshot, cast(Any, {"web": set_._sock}))
+        shed(set_, committed)
+        set_.live.swap()
+        set_.loop.run()
+        assert statuses(set_, set_.client(), 20).count(503) == committed * 20 // 100
+        assert bool(set_.live.groups["demo"].careful) is bool(committed)
+
+
 def test_who_is_turned_away_is_told_when_to_come_back_and_before_the_body_is_read() -> None:
     with stage() as set_:
         shed(set_, 90)
@@ -96,6 +112,22 @@ def test_a_loop_that_runs_late_gives_up_what_rests_then_sheds_then_serves_again(
         assert set_.place.head[layout.ROW_SHED] == 20 and set_.place.head[layout.ROW_LAG] > 100_000
         set_.go(4)
         assert set_.place.overload.share == 0 and not set_.live.groups["demo"].careful
+
+
+@pytest.mark.parametrize(("before", "after"), [(75.0, 5.0), (5.0, 75.0), (0.0, 5.0), (0.0, 0.0)])
+def test_how_long_a_connection_has_rested_does_not_depend_on_how_long_it_may(before: float, after: float) -> None:
+    with stage(timeouts=ClientTimeouts(keep_alive=before)) as set_:
+        client, young = set_.client(), set_.client()
+        assert statuses(set_, client, 1) == [200]
+        set_.go(0.6 * RESTED)
+        listener = replace(set_.snapshot.listeners[0], timeouts=ClientTimeouts(keep_alive=after))
+        set_.publish(replace(set_.snapshot, listeners=(listener,)))
+        young.feed(GET)
+        set_.loop.run()
+        set_.go(0.6 * RESTED)
+        set_.listener.close_resting(set_.clock.now)
+        set_.loop.run()
+        assert (client.lost, young.lost) == (True, False)
 
 
 def slow_readers(set_: Stage, count: int) -> list[FakeTransport]:

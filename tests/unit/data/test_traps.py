@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from balancer.board import layout
-from balancer.data import listener
+from balancer.data import listener, record
+from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
+from balancer.data.recent import Recent
 from balancer.data.target import LATE_BODY, LiveTarget
 from balancer.model.reason import Reason
-from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
+from balancer.model.snapshot import FixedResponse, Limits, Match, Retry, Rule
 from tests.support import http1
 from tests.support.builds import interpreted_only
-from tests.unit.data.stage import GET, OK, POST, Answers, forward_to, group_of, stage
+from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, forward_to, group_of, stage
 
 TIMES = 4  # unknown, seen once, kept, known
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED_OK = OK.replace(b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
 
 
 def answer_ok(head: http1.Head, body: bytes) -> bytes:
@@ -473,7 +477,7 @@ def test_an_exception_while_a_request_is_counted_out_leaves_every_gauge_right() 
     def full(line: str) -> None:
         raise OSError("no space")
 
-    for answer in (OK, OK.replace(b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")):
+    for answer in (OK, CHUNKED_OK):
         with stage(log=True) as set_:
             write = set_.place.access_log.write
             client = set_.client()
@@ -492,6 +496,46 @@ def test_an_exception_while_a_request_is_counted_out_leaves_every_gauge_right() 
             set_.answer(OK)
             assert client.take().endswith(b"ok")
             set_.check_quiet()
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "goes_on"),
+    [
+        (lambda set_: record, "whole", False),
+        (lambda set_: LiveGroup, "responded", False),
+        (lambda set_: Recent, "whole", True),
+        (lambda set_: set_.place.access_log, "write", True),
+    ],
+)
+def test_a_fault_of_ours_after_the_answer_brings_no_second_one(
+    owner: Callable[[Stage], object], step: str, goes_on: bool
+) -> None:
+    with stage(group_of(retry=Retry(max_retries=0)), log=True) as set_, pytest.MonkeyPatch.context() as patch:
+        client = set_.ask(GET)
+        patch.setattr(owner(set_), step, lambda *_: 1 / 0)
+        bad = OK.replace(b"200 OK", b"503 Bad")
+        set_.answer(bad)
+        assert client.take().count(b"HTTP/1.1 ") == 1
+        assert client.lost is not goes_on
+        assert set_.finished() == 1
+        set_.check_quiet()
+        assert len(set_.targets[0].connections) == len(set_.targets[0].idle)
+        patch.undo()
+        client = client if goes_on else set_.client()
+        client.feed(GET)
+        set_.loop.run()
+        set_.answer(OK)
+        assert b"200 OK" in client.take()
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("answer", [OK, CHUNKED_OK], ids=["short way", "long way"])
+def test_a_connection_that_rests_holds_no_body(answer: bytes) -> None:
+    with stage() as set_:
+        client = set_.ask(b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+        assert exchange_of(client).waiting() >= 60_000
+        set_.answer(answer)
+        assert b"200 OK" in client.take() and exchange_of(client).waiting() == 0
 
 
 def test_a_body_in_pieces_of_a_byte_is_kept_for_another_try_in_one_piece() -> None:

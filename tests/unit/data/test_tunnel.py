@@ -13,7 +13,7 @@ from balancer.data.deadlines import Deadlines
 from balancer.data.http.tunnel import Tunnel
 from balancer.model.names import State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import ClientTimeouts, UpstreamTimeouts
+from balancer.model.snapshot import ClientTimeouts, Passive, Retry, UpstreamTimeouts
 from tests.support.transports import Clock, FakeLoop, FakeTransport
 from tests.unit.data.stage import GET, OK, Stage, group_of, stage
 
@@ -137,6 +137,16 @@ def test_an_upgrade_is_asked_for_and_answered_in_full() -> None:
         client.feed(b"ping")
         assert set_.upstreams[0].take() == b"ping"
         assert set_.cell("target|demo|t0", layout.TARGET_ACTIVE) == 1
+
+
+def test_a_switch_ends_a_row_of_failures_like_any_good_answer() -> None:
+    with stage(group_of(1, retry=Retry(max_retries=0), passive=Passive(consecutive_gateway_failures=2))) as set_:
+        for _ in range(3):
+            set_.ask(UPGRADE)
+            set_.upstreams[-1].feed_reset()
+            set_.loop.run()
+            switched(set_)
+            assert set_.cell("target|demo|t0", layout.TARGET_STREAKS) == 0
 
 
 def test_bytes_that_came_with_the_request_go_first() -> None:

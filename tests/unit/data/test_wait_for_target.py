@@ -136,6 +136,29 @@ def test_a_target_that_comes_back_at_another_address_serves_those_who_wait() -> 
         assert client.take().startswith(b"HTTP/1.1 200") and set_.targets[0].spec.ip == other.ip
 
 
+@pytest.mark.parametrize("state", [State.HEALTHY, State.UNHEALTHY])
+def test_a_group_that_leaves_the_configuration_is_waited_for_no_longer(state: State) -> None:
+    with patient(zones=NO_PANIC) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        refuse(set_, 0.04)
+        set_.state(0, state, Evidence.HARD if state is State.UNHEALTHY else Evidence.NONE)
+        set_.publish_without("demo")
+        refuse(set_, 0.5)
+        assert b"target_removed" in client.take() and set_.listener.active == 0
+
+
+def test_a_group_that_was_reloaded_and_then_left_the_configuration_is_waited_for_no_longer() -> None:
+    with patient() as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        refuse(set_, 0.04)
+        set_.republish(queue=Queue(7, 5.0))
+        set_.publish_without("demo")
+        refuse(set_, 0.5)
+        assert b"target_removed" in client.take() and set_.listener.active == 0
+
+
 def test_as_many_wait_as_the_queue_holds() -> None:
     with patient(zones=NO_PANIC, queue=Queue(2, 5.0)) as set_:
         set_.state(0, State.UNHEALTHY, Evidence.HARD)

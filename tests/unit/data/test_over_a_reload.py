@@ -1,0 +1,164 @@
+"""What began before a reload ends under the configuration after it: ejections, streaks, queues, targets that left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from balancer.board import layout
+from balancer.model.names import State
+from balancer.model.snapshot import Passive, Queue, Retry, Target
+from tests.support.transports import FakeTransport
+from tests.unit.data.stage import GET, OK, Stage, group_of, stage
+
+BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"
+CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+ONE_TRY = Retry(max_retries=0)
+OTHER = Queue(77, 5.0)  # what the reload changes
+
+
+def strict(**more: Any) -> Any:
+    """Return a stage with two targets, which one failure ejects."""
+    return stage(group_of(2, retry=ONE_TRY, passive=Passive(consecutive_gateway_failures=1), **more))
+
+
+def upstream_of(set_: Stage, name: str) -> FakeTransport:
+    """Return a connection to that target whose request is under way."""
+    (found, *_) = [up for up in set_.upstreams if not up.lost and up.peer[0].endswith(name[1:])]
+    return found
+
+
+def placed(set_: Stage, count: int) -> list[str]:
+    """Return to which targets the next requests go."""
+    names = []
+    for _ in range(count):
+        before = len(set_.upstreams)
+        set_.ask(GET)
+        (made,) = set_.upstreams[before:]
+        names.append(f"t{made.peer[0][-1]}")
+    return names
+
+
+@pytest.mark.parametrize("answer", [b"", BAD])
+def test_a_failure_of_a_request_from_before_the_reload_takes_the_target_out(answer: bytes) -> None:
+    with strict() as set_:
+        for number in range(2):
+            set_.state(number, State.HEALTHY)
+        placed(set_, 2)
+        set_.republish(queue=OTHER)
+        failing = upstream_of(set_, "t0")
+        if answer:
+            failing.feed(answer)
+        else:
+            failing.feed_reset()
+        set_.loop.run()
+        assert set_.targets[0].state is State.EJECTED
+        assert placed(set_, 4) == ["t1"] * 4
+
+
+def test_a_target_that_left_is_not_ejected_for_whoever_has_its_name_now() -> None:
+    with strict() as set_:
+        placed(set_, 2)
+        moved = Target("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0")
+        set_.republish(targets=(moved, set_.group.targets[1]))
+        upstream_of(set_, "t0").feed_reset()
+        set_.loop.run()
+        assert "t7" in placed(set_, 2)
+        assert not [message for message in set_.said if message["is"] == "eject"]
+
+
+# Streaks
+
+
+def streak(set_: Stage) -> tuple[int, int]:
+    """Return the gateway failures in a row of t0: as its worker counts, and as the board says."""
+    streaks = set_.targets[0].streaks
+    return (0 if streaks is None else streaks.gateway), set_.cell(
+        "target|demo|t0", layout.TARGET_STREAKS
+    ) >> layout.STREAK_BITS
+
+
+def fail_once(set_: Stage) -> None:
+    """Let a request to t0 fail."""
+    while placed(set_, 1) != ["t0"]:
+        pass
+    upstream_of(set_, "t0").feed_reset()
+    set_.loop.run()
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [({"queue": OTHER}, 2), ({"passive": Passive(consecutive_gateway_failures=4)}, 0), ({"passive": None}, 0)],
+)
+def test_failures_in_a_row_go_on_over_a_reload_unless_it_changes_how_they_are_judged(
+    change: dict[str, Any], left: int
+) -> None:
+    with stage(group_of(2, retry=ONE_TRY)) as set_:
+        fail_once(set_)
+        fail_once(set_)
+        assert streak(set_) == (2, 2)
+        set_.republish(**change)
+        assert streak(set_) == (left, left)
+
+
+def test_failures_in_a_row_before_and_after_a_reload_eject_together() -> None:
+    with stage(group_of(2, retry=ONE_TRY, passive=Passive(consecutive_gateway_failures=3))) as set_:
+        fail_once(set_)
+        fail_once(set_)
+        set_.republish(queue=OTHER)
+        fail_once(set_)
+        assert set_.targets[0].state is State.EJECTED
+
+
+def test_an_offer_that_is_withdrawn_leaves_failures_in_a_row_on_the_board() -> None:
+    with stage(group_of(2, retry=ONE_TRY)) as set_:
+        fail_once(set_)
+        moved = Target("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0")
+        group = replace(set_.group, targets=(moved, set_.group.targets[1]))
+        set_.live.build(replace(set_.snapshot, target_groups=(group,)), cast(Any, {"web": set_._sock}))
+        set_.live.withdraw()
+        assert streak(set_) == (1, 1)
+        set_.republish(targets=group.targets)
+        assert streak(set_) == (0, 0)
+
+
+# Queues
+
+
+@pytest.mark.parametrize("answer", [OK, CHUNKED_OK], ids=["short way", "long way"])
+@pytest.mark.parametrize("reloads", [1, 2])
+def test_the_end_of_a_request_from_before_a_reload_lets_the_first_of_the_queue_go(answer: bytes, reloads: int) -> None:
+    with stage(group_of(1, max_connections=1)) as set_:
+        set_.ask(GET)
+        first = set_.ask(GET.replace(b"/", b"/first", 1))
+        for number in range(reloads):
+            set_.republish(queue=Queue(77 + number, 5.0))
+        set_.upstreams[0].take()
+        set_.upstreams[0].feed(answer)
+        newcomer = set_.ask(GET.replace(b"/", b"/newcomer", 1))
+        assert set_.upstreams[0].take().startswith(b"GET /first ")
+        set_.answer(OK)
+        assert first.take().endswith(b"ok")
+        assert set_.upstreams[0].take().startswith(b"GET /newcomer ")
+        set_.answer(OK)
+        assert newcomer.take().endswith(b"ok")
+        set_.check_quiet()
+
+
+def test_who_leaves_the_queue_after_a_reload_makes_room_in_it() -> None:
+    with stage(group_of(1, max_connections=1, queue=Queue(1, 60.0))) as set_:
+        set_.ask(GET)
+        gone = set_.ask(GET)
+        set_.republish(drain_timeout=7.0)
+        for _ in range(200):
+            gone.feed_reset()
+            set_.loop.run()
+            gone = set_.ask(GET)
+            assert gone.take() == b""
+        assert b"queue_full" in set_.ask(GET).take()
+        set_.answer(OK)
+        set_.answer(OK)
+        assert gone.take().endswith(b"ok")
+        set_.check_quiet()
