@@ -461,9 +461,9 @@ class LiveGroup:
         passive = self.spec.passive
         if passive is None or target.ejected_until or target.state not in (State.HEALTHY, State.UNKNOWN):
             return
-        available = [t for t in self.targets if t.state in (State.HEALTHY, State.UNKNOWN) and t is not target]
+        others = any(self.targets[one.slot] is not target for one in zones.serving(self._standings))
         ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
-        if not available or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
+        if not others or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
             return
         target.ejected_until = time.monotonic() + passive.base_ejection
         if target.streaks is not None:
