@@ -51,6 +51,7 @@ class LiveListener:
         self.port = int(sock.getsockname()[1])
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
+        self._ended = False  # accepts no more, for good
         self._paused = False  # at limits.connections, or short of descriptors
         self._backlog = 0  # as the kernel was told last
         self._counted = False  # connections are counted by client: their number is limited
@@ -156,11 +157,16 @@ class LiveListener:
     async def _serve(self, sock: socket.socket) -> None:
         self._backlog = self.place.descriptors.backlog
         try:
-            self._server = await self.place.loop.create_server(self._client, sock=sock, backlog=self._backlog)
+            server = await self.place.loop.create_server(self._client, sock=sock, backlog=self._backlog)
         except OSError as error:  # tried again by the clock
             sock.close()
-            self._paused = True
+            self._paused = not self._ended
             self.place.descriptors.complain(time.monotonic(), f"accepting: {error.strerror}")
+            return
+        if self._ended:  # since this was begun
+            server.close()
+        else:
+            self._server = server
 
     def _client(self) -> asyncio.Protocol:
         """Return what serves a client that connects: by its methods, not by its class (see `net.connect.dial`)."""
@@ -381,6 +387,7 @@ class LiveListener:
     async def stop_accepting(self) -> None:
         """Accept what waits in the backlog, then no more."""
         sock, server, self._server = self._sock, self._server, None
+        self._ended = True
         self._paused = False
         if server is not None:
             server.close()
