@@ -59,16 +59,9 @@ class LiveListener:
         self.spec: Listener
         self.nowhere: Route
 
-    def keep(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
-        """Go on as it is if that is what another snapshot asks for, to the very groups; return whether it is."""
-        if any(groups.get(name) is not group for name, group in self._groups.items()) or self.spec != spec:
-            return False
-        for index, route in enumerate(self._routes):
-            route.number(index)  # stories tell by which version a request was served
-        for route in (*self._no_routes.values(), self.nowhere):
-            if route.context:
-                route.number(-1)
-        return True
+    def serves(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
+        """Return whether it is already as another snapshot wants it, down to the very groups."""
+        return self.spec == spec and all(groups.get(name) is group for name, group in self._groups.items())
 
     def configure(
         self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int], router: Router | None = None
@@ -219,10 +212,6 @@ class LiveListener:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
-
-    def memory_for(self, trusted: bool) -> RequestMemory:
-        """Return the memory of heads for that class of peers."""
-        return self._memories[trusted]
 
     def meet(self, peer: str) -> _Peer:
         """Return what a connection needs to know of its peer, and remember it by the address."""

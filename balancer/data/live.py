@@ -166,10 +166,10 @@ class Live:
                 running.configure(spec, self.groups, snapshot.slots, routers[name])
                 self.listeners[name] = running
                 self._spawn(running.serve())
-            elif not running.keep(spec, self.groups):
-                running.configure(spec, self.groups, snapshot.slots, routers[name])
-            else:
+            elif running.serves(spec, self.groups):
                 running.renumber()
+            else:
+                running.configure(spec, self.groups, snapshot.slots, routers[name])
         self._sockets = dict(sockets)
 
     async def _retire(self, live: LiveListener, seconds: float) -> None:
