@@ -505,6 +505,7 @@ def test_an_exception_while_a_request_is_counted_out_leaves_every_gauge_right() 
             set_.check_quiet()
 
 
+@interpreted_only
 @pytest.mark.parametrize(
     ("owner", "step", "goes_on"),
     [

@@ -10,6 +10,7 @@ from balancer.data.http.exchange import Exchange
 from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Queue, Retry, Zones
+from tests.support.builds import interpreted_only
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, group_of, stage
 
 NO_PANIC = Zones(panic_threshold=0)
@@ -185,6 +186,7 @@ def test_who_leaves_waits_no_more() -> None:
         assert set_.live.groups["demo"].hoping == 0
 
 
+@interpreted_only
 @pytest.mark.parametrize("patience", [0.0, 10.0])
 def test_a_fault_of_ours_between_two_tries_is_that_requests_end_and_nobody_elses(
     patience: float, monkeypatch: pytest.MonkeyPatch
