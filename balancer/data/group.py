@@ -412,7 +412,7 @@ class LiveGroup:
             if target is None:
                 return
             self.waiting.popleft()
-            exchange.place_at(target)
+            exchange.guarded(exchange.place_at, target)  # a fault there is its own, not that of who made room
 
     def look(self, now: float) -> None:
         """Called by the coarse clock: queues, own ejections and drills that are over, gauges."""

@@ -51,6 +51,7 @@ class LiveListener:
         self.port = int(sock.getsockname()[1])
         self._server: asyncio.Server | None = None
         self._accepting: asyncio.Task[None] | None = None
+        self._ended = False  # accepts no more, for good
         self._paused = False  # at limits.connections, or short of descriptors
         self._backlog = 0  # as the kernel was told last
         self._counted = False  # connections are counted by client: their number is limited
@@ -58,16 +59,9 @@ class LiveListener:
         self.spec: Listener
         self.nowhere: Route
 
-    def keep(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
-        """Go on as it is if that is what another snapshot asks for, to the very groups; return whether it is."""
-        if any(groups.get(name) is not group for name, group in self._groups.items()) or self.spec != spec:
-            return False
-        for index, route in enumerate(self._routes):
-            route.number(index)  # stories tell by which version a request was served
-        for route in (*self._no_routes.values(), self.nowhere):
-            if route.context:
-                route.number(-1)
-        return True
+    def serves(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
+        """Return whether it is already as another snapshot wants it, down to the very groups."""
+        return self.spec == spec and all(groups.get(name) is group for name, group in self._groups.items())
 
     def configure(
         self, spec: Listener, groups: dict[str, LiveGroup], slots: dict[str, int], router: Router | None = None
@@ -156,11 +150,16 @@ class LiveListener:
     async def _serve(self, sock: socket.socket) -> None:
         self._backlog = self.place.descriptors.backlog
         try:
-            self._server = await self.place.loop.create_server(self._client, sock=sock, backlog=self._backlog)
+            server = await self.place.loop.create_server(self._client, sock=sock, backlog=self._backlog)
         except OSError as error:  # tried again by the clock
             sock.close()
-            self._paused = True
+            self._paused = not self._ended
             self.place.descriptors.complain(time.monotonic(), f"accepting: {error.strerror}")
+            return
+        if self._ended:  # since this was begun
+            server.close()
+        else:
+            self._server = server
 
     def _client(self) -> asyncio.Protocol:
         """Return what serves a client that connects: by its methods, not by its class (see `net.connect.dial`)."""
@@ -213,10 +212,6 @@ class LiveListener:
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
-
-    def memory_for(self, trusted: bool) -> RequestMemory:
-        """Return the memory of heads for that class of peers."""
-        return self._memories[trusted]
 
     def meet(self, peer: str) -> _Peer:
         """Return what a connection needs to know of its peer, and remember it by the address."""
@@ -381,6 +376,7 @@ class LiveListener:
     async def stop_accepting(self) -> None:
         """Accept what waits in the backlog, then no more."""
         sock, server, self._server = self._sock, self._server, None
+        self._ended = True
         self._paused = False
         if server is not None:
             server.close()

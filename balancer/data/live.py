@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 
 from balancer.board import layout
@@ -177,10 +178,10 @@ class Live:
                 running.configure(spec, self.groups, snapshot.slots, routers[name])
                 self.listeners[name] = running
                 self._spawn(running.serve())
-            elif not running.keep(spec, self.groups):
-                running.configure(spec, self.groups, snapshot.slots, routers[name])
-            else:
+            elif running.serves(spec, self.groups):
                 running.renumber()
+            else:
+                running.configure(spec, self.groups, snapshot.slots, routers[name])
         self._sockets = dict(sockets)
 
     async def _retire(self, live: LiveListener, seconds: float) -> None:
@@ -250,6 +251,10 @@ class Live:
         self._look_at_descriptors(now)
         for group in self.groups.values():
             group.look(now)
+        for target in tuple(place.leaving):
+            target.look(now)
+            if target.is_done():
+                place.leaving.discard(target)
         for listener in self.listeners.values():
             listener.show()
         if now - self._minute >= 6.0:
@@ -266,7 +271,7 @@ class Live:
 
     def _under_way(self) -> Iterator[Exchange]:
         """Yield the requests that are with a target, on their way to one, or in a queue."""
-        for target in self.targets.values():
+        for target in chain(self.targets.values(), self.place.leaving):
             for connection in target.connections:
                 if connection.exchange is not None:
                     yield connection.exchange
@@ -281,7 +286,9 @@ class Live:
         descriptors = place.descriptors
         targets = self.targets.values()
         used = descriptors.look(
-            place.connections, sum(len(target.connections) + target.connecting for target in targets), now
+            place.connections,
+            sum(len(target.connections) + target.connecting for target in chain(targets, place.leaving)),
+            now,
         )
         if not descriptors.short:
             return

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from balancer.board import layout
 from balancer.board.board import Board
@@ -16,6 +17,9 @@ from balancer.data.descriptors import Descriptors
 from balancer.data.rates import Rates
 from balancer.data.recent import Recent
 from balancer.health.overload import Overload
+
+if TYPE_CHECKING:
+    from balancer.data.target import LiveTarget
 
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
@@ -39,6 +43,7 @@ class Place:
         "draining",
         "head",
         "id_start",
+        "leaving",
         "loop",
         "number",
         "overload",
@@ -84,6 +89,7 @@ class Place:
         self.count = 0
         self.id_start = b""  # of the lines with the next 4096 ids
         self.connections = 0
+        self.leaving: set[LiveTarget] = set()  # targets that are gone from the configuration and have work in hand
         self.draining = False
         self.remember = remember
         self._asked: dict[str, float] = {}

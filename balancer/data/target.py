@@ -220,6 +220,8 @@ class LiveTarget:
 
     def connect(self, exchange: Exchange) -> None:
         """Bring `exchange` a new connection, or the failure to make one; later, never from within this call."""
+        if self.removed:
+            self.place.leaving.add(self)
         if self.connecting >= self.may_connect:
             self.waiting.append((exchange, exchange.serial, time.monotonic()))
             return
@@ -360,12 +362,17 @@ class LiveTarget:
         self.removed = True
         self.pooling = False
         self.close_idle()
+        self.place.leaving.add(self)
         if self.cell >= 0:  # its places on the board are those of the next target of its name
             for gauge in layout.TARGET_GAUGES:
                 self.place.row[self.cell + gauge] = 0
             self.cell, self.active_cell = -1, layout.NOWHERE + layout.TARGET_ACTIVE
         if self.active and self.draining is None:  # else it has been given that time already
             self.draining = self.place.loop.call_later(self.drain_timeout, self._end)
+
+    def is_done(self) -> bool:
+        """Return whether nothing is left to look at."""
+        return not (self.connections or self.connecting or self.waiting)
 
     def _end(self) -> None:
         """The drain time is over: what still runs here is cut."""

@@ -10,7 +10,8 @@ comes back late (a connect, a place in a queue) can tell that nobody waits for i
 Rules
 1. A request is sent a second time only if it provably was not taken, or is idempotent and its body is still here.
 2. Once a byte of the final response is with the client there is no other try: what breaks then is an abort.
-3. A reason is set where the failure is seen, once. Every request ends in exactly one `_close`.
+3. A reason is set where the failure is seen, once. Every request ends exactly once: in `_close`, or on the short way in
+   `whole_response`.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ class Exchange:
         connection.transport.write(line.out + block.out + client.suffix + id_line)
 
     def _reset(self) -> None:
-        """Be as a plain request begins; `_fresh` says that nothing has changed since."""
+        """Be as a plain request begins; `fresh` says that nothing has changed since."""
         self.fresh = True
         self.request_done = self.keep = self.plain = True
         self.reason = None

@@ -172,9 +172,8 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
     exchange.free += 1
     exchange.count_retry(reason)
     exchange.tried = []
-    serial = exchange.serial
 
-    def later() -> None:
+    def later(serial: int) -> None:
         group.hoping -= 1
         if exchange.serial != serial:
             return
@@ -189,7 +188,7 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
     exchange.target = None
     group.hoping += 1
     wait = retry.backoff(min(exchange.free - 1, MAX_BACKOFF), random.random())
-    exchange.place.loop.call_later(min(wait, exchange.hope_until - now), later)
+    exchange.place.loop.call_later(min(wait, exchange.hope_until - now), exchange.guarded, later, exchange.serial)
     return True
 
 
@@ -198,11 +197,11 @@ def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
     exchange.try_over(reason)
     exchange.retries += 1
     exchange.count_retry(reason)
-    serial = exchange.serial
 
-    def later() -> None:
+    def later(serial: int) -> None:
         if exchange.serial == serial:
             exchange.place_at(_elsewhere(exchange, []) or target)
 
     exchange.target = None
-    exchange.place.loop.call_later(retry.backoff(exchange.retries - 1, random.random()), later)
+    wait = retry.backoff(exchange.retries - 1, random.random())
+    exchange.place.loop.call_later(wait, exchange.guarded, later, exchange.serial)

@@ -182,3 +182,46 @@ def test_many_who_wait_are_accepted_soon_and_up_to_the_limit(limit: int, expecte
         sock.waiting = [FakeSocket() for _ in range(300)]
         set_.go(2 * PERIOD)
         assert len(set_.listener.connections) == expected
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["not begun", "half done"])
+def test_a_listener_that_goes_while_it_begins_to_accept_again_accepts_no_more(begun: bool) -> None:
+    """It was at its limit; a place came free in the moment in which the worker was told to stop."""
+    with stage(limits=Limits(connections=2)) as set_:
+        held = [set_.client() for _ in range(2)]
+        assert set_.loop.servers[-1].closed
+        work: list[Any] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(set_.loop, "create_task", lambda one: work.append(one))
+            held[0].feed_eof()
+            set_.go(2 * PERIOD)
+        (again,) = work
+        making = again if begun else None
+        if making is not None:
+            patch.setattr(set_.loop, "create_server", slowly(set_.loop.create_server))
+            making.send(None)
+        with pytest.raises(StopIteration):
+            set_.listener.stop_accepting().send(None)
+        with pytest.raises(StopIteration):
+            again.send(None)
+        patch.undo()
+        assert all(server.closed for server in set_.loop.servers)
+        set_.go(1.0)
+        assert all(server.closed for server in set_.loop.servers)
+
+
+def slowly(step: Any) -> Any:
+    """Return a coroutine function that takes a turn of the loop more."""
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        await Turn()
+        return await step(*arguments, **named)
+
+    return slow
+
+
+class Turn:
+    """What a coroutine waits for one turn with."""
+
+    def __await__(self) -> Any:
+        yield

@@ -16,6 +16,7 @@ from balancer.model.names import State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Passive, Queue, Target, Zones
 from tests.support import http1
+from tests.support.builds import interpreted_only
 from tests.unit.data.stage import GET, OK, Answers, Stage, forward_to, group_of, stage
 
 
@@ -102,6 +103,7 @@ def test_who_waits_for_a_group_that_goes_is_told() -> None:
         assert set_.listener.active == 0
 
 
+@interpreted_only
 def test_who_comes_late_to_a_group_that_went_is_told_and_does_not_wait_in_its_queue() -> None:
     """A head that was read in half when its listener and its group left the configuration."""
     with stage(group_of(1, max_connections=1, drain_timeout=1000.0)) as set_:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from balancer.board import layout
+from balancer.board import layout, rings
+from balancer.data.target import MAX_CONNECTING
 from balancer.model.names import State
-from balancer.model.snapshot import Passive, Queue, Retry, Target
+from balancer.model.snapshot import Passive, Queue, Retry, Target, UpstreamTimeouts
 from tests.support.transports import FakeTransport
-from tests.unit.data.stage import GET, OK, Stage, group_of, stage
+from tests.unit.data.stage import GET, OK, POST, Stage, exchange_of, group_of, stage
 
 BAD = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\nno"
 CHUNKED_OK = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+NO_ROOM = struct.pack("=24xI116xI80xI", 0, 5000, 0)  # TCP_INFO: bytes wait and none is under way
 ONE_TRY = Retry(max_retries=0)
 OTHER = Queue(77, 5.0)  # what the reload changes
 
@@ -162,3 +166,35 @@ def test_who_leaves_the_queue_after_a_reload_makes_room_in_it() -> None:
         set_.answer(OK)
         assert gone.take().endswith(b"ok")
         set_.check_quiet()
+
+
+# Targets that left
+
+
+def test_a_request_at_a_target_that_left_is_looked_after_until_it_is_over() -> None:
+    with stage(group_of(2, drain_timeout=100.0)) as set_:
+        client = set_.ask(POST)
+        (upstream,) = set_.upstreams
+        upstream.sock.info = NO_ROOM
+        set_.republish(targets=tuple(t for t in set_.group.targets if t.ip != upstream.peer[0]))
+        set_.go(1.0)
+        assert rings.find(set_.board, 0, layout.OPEN, exchange_of(client).request_id), "told if its worker dies"
+        set_.go(5.0)
+        assert upstream.sock.options[socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT] == 0, "it has room when it likes"
+        assert set_.place.leaving
+        set_.answer(OK)
+        assert client.take().endswith(b"ok")
+        set_.go(1.0)
+        assert not set_.place.leaving
+        set_.check_quiet()
+
+
+def test_who_waits_to_connect_to_a_target_that_left_does_not_wait_for_ever() -> None:
+    with stage(group_of(1, retry=ONE_TRY, timeouts=UpstreamTimeouts(connect=2.0))) as set_:
+        set_.accepts = False
+        clients = [set_.ask(GET) for _ in range(2 * MAX_CONNECTING)]
+        set_.republish(targets=(Target("t0", "10.9.9.7:8000", "10.9.9.7", 8000, 1, "zone-0"),))
+        set_.go(5.0)
+        assert all(b" 504 " in client.take() for client in clients)
+        set_.check_quiet()
+        assert not set_.place.leaving

@@ -13,6 +13,7 @@ from balancer.board import layout
 from balancer.data import listener, record
 from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
+from balancer.data.http.memory import RequestMemory
 from balancer.data.recent import Recent
 from balancer.data.target import LATE_BODY, LiveTarget
 from balancer.model.reason import Reason
@@ -24,6 +25,12 @@ from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, fo
 TIMES = 4  # unknown, seen once, kept, known
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
 CHUNKED_OK = OK.replace(b"Content-Length: 2\r\n\r\nok", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+
+
+def remembered(set_: Stage) -> RequestMemory:
+    """Return the memory of heads for clients that are not trusted."""
+    _, memory, _, _ = set_.listener.meet("203.0.113.9")
+    return memory
 
 
 def answer_ok(head: http1.Head, body: bytes) -> bytes:
@@ -62,7 +69,7 @@ def test_a_body_is_never_part_of_a_key() -> None:
         for _ in range(TIMES):
             client.feed(POST)
             set_.loop.run()
-        memory = set_.listener.memory_for(False)
+        memory = remembered(set_)
         kept = [*memory.lines.new, *memory.blocks.new]
         assert kept and not any(b"body" in key for key in kept)
 
@@ -174,14 +181,14 @@ def test_a_reload_drops_what_was_remembered_and_routes_anew() -> None:
         for _ in range(TIMES):
             client.feed(GET)
             set_.loop.run()
-        before = set_.listener.memory_for(False)
+        before = remembered(set_)
         listener = replace(set_.snapshot.listeners[0], rules=(Rule("r", Match(), FixedResponse(404, "gone")),))
         set_.publish(replace(set_.snapshot, listeners=(listener,)))
         client.take()
         client.feed(GET)
         set_.loop.run()
         assert client.take().endswith(b"gone")
-        after = set_.listener.memory_for(False)
+        after = remembered(set_)
         assert after is not before and not after.blocks.new and not after.lines.new
         assert isinstance(client.protocol, ClientProtocol) and client.protocol.memory is after
 
@@ -438,7 +445,7 @@ def test_long_hosts_and_header_values_are_not_remembered_with_their_line() -> No
             client.feed(b"GET /same HTTP/1.1\r\nHost: a.test\r\nX-Canary: %b\r\n\r\n" % value)
             set_.loop.run()
         assert client.take().count(b"200 OK") == 20
-        (line,) = set_.listener.memory_for(False).lines.new.values()
+        (line,) = remembered(set_).lines.new.values()
         assert len(line.routes) <= 5 and all(len(str(key)) < 300 for key in line.routes)
 
 
@@ -451,7 +458,7 @@ def test_the_lines_are_forgotten_before_their_routes_take_much_memory(monkeypatc
             client.feed(b"GET /%d HTTP/1.1\r\nHost: host-%d.test\r\n\r\n" % (number % 8, number))
             set_.loop.run()
         assert client.take().count(b"200 OK") == 400
-        lines = set_.listener.memory_for(False).lines
+        lines = remembered(set_).lines
         assert sum(len(line.routes) for line in (*lines.new.values(), *lines.old.values())) <= 100
 
 
@@ -466,7 +473,7 @@ def test_requests_that_no_rule_matches_share_one_route_and_each_says_what_was_ne
         assert [f"h{number % 3}.test" in json.loads(line)["detail"] for number, line in enumerate(set_.lines)] == [
             True
         ] * 6
-        (line,) = set_.listener.memory_for(False).lines.new.values()
+        (line,) = remembered(set_).lines.new.values()
         assert len(set(line.routes.values())) == 1
 
 
@@ -498,6 +505,7 @@ def test_an_exception_while_a_request_is_counted_out_leaves_every_gauge_right() 
             set_.check_quiet()
 
 
+@interpreted_only
 @pytest.mark.parametrize(
     ("owner", "step", "goes_on"),
     [

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from balancer.data.http.exchange import Exchange
 from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Queue, Retry, Zones
+from tests.support.builds import interpreted_only
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, group_of, stage
 
 NO_PANIC = Zones(panic_threshold=0)
@@ -182,6 +184,22 @@ def test_who_leaves_waits_no_more() -> None:
         assert set_.failures(Reason.CLIENT_CLOSED) == 1
         set_.check_quiet()
         assert set_.live.groups["demo"].hoping == 0
+
+
+@interpreted_only
+@pytest.mark.parametrize("patience", [0.0, 10.0])
+def test_a_fault_of_ours_between_two_tries_is_that_requests_end_and_nobody_elses(
+    patience: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with stage(group_of(1, wait_for_target=patience)) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        refuse(set_, 0.04)
+        with monkeypatch.context() as patch:
+            patch.setattr(Exchange, "place_at", lambda *_: 1 / 0)
+            set_.go(0.5)
+        assert b"internal_error" in client.take()
+        set_.check_quiet()
 
 
 def test_others_are_tried_before_anybody_is_waited_for_and_max_retries_still_counts() -> None:
