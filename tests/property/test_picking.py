@@ -12,7 +12,7 @@ from balancer.model.names import PolicyName
 from balancer.picking.least_conn import LeastConn
 from balancer.picking.policy import make
 from balancer.picking.retry import exclusions
-from balancer.picking.round_robin import LONGEST_CYCLE, RoundRobin, cycle
+from balancer.picking.round_robin import LONGEST_CYCLE, RoundRobin, Turns, cycle
 from balancer.picking.view import View
 
 WEIGHTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
@@ -58,17 +58,40 @@ def test_weights_without_a_kept_cycle_are_shared_as_well(weights: list[int]) -> 
     assert seen == dict(enumerate(weights))
 
 
+@given(
+    st.lists(st.sampled_from([1, 2, 3, 5, 100, 370]), min_size=1, max_size=9),
+    st.lists(st.sets(st.integers(0, 8), max_size=5), max_size=60),
+    st.data(),
+)
+def test_turns_are_those_of_the_plain_algorithm_whatever_was_tried(
+    weights: list[int], tries: list[set[int]], data: st.DataObject
+) -> None:
+    credits = data.draw(st.lists(st.integers(-50, 50), min_size=len(weights), max_size=len(weights)))
+    turns = Turns(view_of(weights), dict(enumerate(credits)))
+    for tried in tries:
+        open_to = [index for index in range(len(weights)) if index not in tried]
+        for index in open_to:
+            credits[index] += weights[index]
+        plain = max(open_to, key=lambda index: (credits[index], -index), default=None)
+        if plain is not None:
+            credits[plain] -= sum(weights[index] for index in open_to)
+        assert turns.pick_beside(tried) == plain
+        assert turns.credits() == dict(enumerate(credits))
+
+
 @given(WEIGHTS, st.lists(st.sets(st.integers(0, 7)), max_size=60), PHASE)
 def test_first_picks_are_the_same_whatever_is_retried_between_them(
     weights: list[int], retries: list[set[int]], phase: float
 ) -> None:
-    plain, disturbed = RoundRobin(lambda: phase), RoundRobin(lambda: phase)
-    for policy in (plain, disturbed):
-        policy.update(view_of(weights))
-    for tried in retries:
-        assert plain.pick(()) == disturbed.pick(())
-        if tried:
-            disturbed.pick(tried)
+    for unit in (1, 997):  # with a cycle, and without
+        view = view_of([weight * unit + (unit > 1) * index for index, weight in enumerate(weights)])
+        plain, disturbed = RoundRobin(lambda: phase), RoundRobin(lambda: phase)
+        for policy in (plain, disturbed):
+            policy.update(view)
+        for tried in retries:
+            assert plain.pick(()) == disturbed.pick(())
+            if tried:
+                disturbed.pick(tried)
 
 
 @given(WEIGHTS, st.data())

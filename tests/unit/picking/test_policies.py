@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -57,6 +58,24 @@ def test_workers_do_not_all_begin_with_the_first_target() -> None:
     assert {picks(round_robin(1, 1, 1, random=always(r)), 1) for r in (0.0, 0.4, 0.9)} == set("abc")
     heavy = (1000, 999, 998)  # no cycle kept
     assert {picks(round_robin(*heavy, random=always(r)), 1) for r in (0.0, 0.4, 0.9)} == set("abc")
+    many = (1,) * 1999 + (2,)
+    assert len({round_robin(*many, random=always(r / 100)).pick(()) for r in range(100)}) > 90
+
+
+@pytest.mark.parametrize("last", [1, 2, 37], ids=["equal weights", "one heavier", "one that starts slowly"])
+@pytest.mark.parametrize("update", ["first", "another"])
+def test_ten_thousand_targets_are_taken_in_hand_without_looking_at_each_for_each(last: int, update: str) -> None:
+    count = 10_000
+    policy = RoundRobin(always(0.99))
+    if update == "another":
+        policy.update(View(tuple(range(count)), (100,) * (count - 1) + (last + 1,)))
+        policy.pick({0})
+    began = time.process_time()
+    policy.update(View(tuple(range(count)), (100,) * (count - 1) + (last * 100,)))
+    for slot in range(100):
+        policy.pick(())
+        policy.pick({slot})
+    assert time.process_time() - began < 0.5  # it took 17 s to begin, and 2 ms a pick
 
 
 def test_a_retry_takes_an_untried_target_and_leaves_the_turns_of_others_alone() -> None:
