@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from balancer.board import board, layout, scenes
@@ -40,6 +40,8 @@ class LiveGroup:
         "_drilled",
         "_factors",
         "_living",
+        "_panic",
+        "_passing",
         "_reasons",
         "_scene",
         "_seen",
@@ -47,6 +49,7 @@ class LiveGroup:
         "_slot",
         "_spans",
         "_spreader",
+        "_standings",
         "_turn",
         "_weights",
         "budget",
@@ -89,6 +92,9 @@ class LiveGroup:
         self._factors: list[int] = [1000] * len(targets)
         self._weights: list[int] = [target.weight for target in spec.targets]
         self._drilled: list[bool] = [False] * len(targets)
+        self._standings: list[zones.Standing] = []
+        self._panic: tuple[bool, ...] = ()
+        self._passing = False  # True: the rotation is of what may end without a word from control
         self._slot = slots.get(f"group|{spec.name}", -1)
         self.scene = 0  # the number of what `balancer explain` shows of the rotation
         self._scene = b""
@@ -121,7 +127,11 @@ class LiveGroup:
             self.waiting = running.waiting
             self._living, running._living = running._living, 0
         self.be_careful()  # the share may have changed since this was built
-        self.refresh()
+        if self._passing or self.outdated() or any(target.ejected_until for target in self.targets):
+            self.refresh()
+            return
+        self._note_scene(self._standings, self._panic)  # the rotation was built just now
+        self.wake()
 
     def present(self) -> LiveGroup:
         """Return this group as it runs now: itself, or what took its place."""
@@ -168,18 +178,22 @@ class LiveGroup:
             )  # each cell is sound, if not of one moment
         now = time.monotonic()
         lost: list[LiveTarget] = []
+        drills, self._passing = now * 1000 < drill, False
         for slot, (target, (state, evidence, factor, orders, weight)) in enumerate(zip(self.targets, states)):
-            state, evidence = self._with_own_ejection(target, state, evidence, now)
+            if target.ejected_until:
+                state, evidence = self._with_own_ejection(target, state, evidence, now)
+                self._passing = True
             if state is not target.state:
                 if state in (State.UNHEALTHY, State.EJECTED) and target.state not in (State.UNHEALTHY, State.EJECTED):
                     lost.append(target)
                 target.turn(state, evidence)
             target.evidence = evidence
-            target.may_connect = -(-MAX_CONNECTING * factor // 1000) or 1
+            target.may_connect = MAX_CONNECTING if factor == 1000 else -(-MAX_CONNECTING * factor // 1000) or 1
             self._factors[slot] = factor
             self._weights[slot] = weight - 1 if weight else self.spec.targets[slot].weight
             # Control ends a drill; where it died with one running, the drill ends by its time.
-            self._drilled[slot] = bool(orders & layout.ORDER_DRILLED) and now * 1000 < drill
+            self._drilled[slot] = drills and bool(orders & layout.ORDER_DRILLED)
+        self._passing = self._passing or any(self._drilled)
         self._rotate(shares, panic)
         if self.spec.rescue:
             for target in lost:
@@ -192,15 +206,16 @@ class LiveGroup:
         states = []
         self._seen = self._told(cells)
         drill = cells[layout.DRILL_UNTIL]
+        told = [cell for start, end in self._spans for cell in cells[start:end].tolist()]
+        at = 0
         for target in self.targets:
             if target.state_slot < 0:
                 states.append((State.UNKNOWN, Evidence.NONE, 1000, 0, 0))
                 continue
-            at = board.state_at(target.state_slot)
-            state, evidence = STATES[cells[at + layout.STATE]], EVIDENCES[cells[at + layout.EVIDENCE]]
-            orders, weight = cells[at + layout.ORDERS], cells[at + layout.WEIGHT]
-            factor = cells[at + layout.FACTOR] or 1000  # 0: control has not spoken yet
-            states.append((state, evidence, factor, orders, weight))
+            state, evidence = STATES[told[at + layout.STATE]], EVIDENCES[told[at + layout.EVIDENCE]]
+            factor = told[at + layout.FACTOR] or 1000  # 0: control has not spoken yet
+            states.append((state, evidence, factor, told[at + layout.ORDERS], told[at + layout.WEIGHT]))
+            at += layout.STATE_BLOCK
         if self._slot < 0:
             return states, (), (), drill
         at = board.group_at(self._slot)
@@ -212,34 +227,52 @@ class LiveGroup:
     def _with_own_ejection(
         self, target: LiveTarget, state: State, evidence: Evidence, now: float
     ) -> tuple[State, Evidence]:
-        if not target.ejected_until:
-            return state, evidence
         if now >= target.ejected_until or state not in (State.HEALTHY, State.UNKNOWN):
             target.ejected_until = 0.0
             return state, evidence
         return State.EJECTED, Evidence.SOFT
 
-    def _rotate(self, shares: tuple[int, ...], panic: tuple[bool, ...]) -> None:
+    def _stand(self) -> list[zones.Standing]:
+        """Return the standing of each target; one that has not changed is the same object as the last time."""
+        known: Sequence[zones.Standing | None] = self._standings or [None] * len(self.targets)
         standings = []
-        for slot, (target, spec) in enumerate(zip(self.targets, self.spec.targets)):
-            weight = self._weights[slot] if spec.ip else 0  # nowhere to go while the name does not resolve
-            drilled = self._drilled[slot]
-            standings.append(zones.Standing(slot, spec.zone, weight, target.state, target.evidence, drilled=drilled))
+        for slot, (target, spec, weight, drilled, was) in enumerate(
+            zip(self.targets, self.spec.targets, self._weights, self._drilled, known)
+        ):
+            if not spec.ip:
+                weight = 0  # nowhere to go while the name does not resolve
+            if (
+                was is not None
+                and was.state is target.state
+                and was.evidence is target.evidence
+                and was.weight == weight
+                and was.drilled is drilled
+            ):
+                standings.append(was)
+                continue
+            state, evidence = target.state, target.evidence
+            standings.append(zones.Standing(slot, spec.zone, weight, state, evidence, drilled=drilled))
+        self._standings = standings
+        return standings
+
+    def _rotate(self, shares: tuple[int, ...], panic: tuple[bool, ...]) -> None:
+        standings = self._stand()
         if len(shares) != len(self.tier_names):  # control has not spoken yet
             assessment = zones.assess(self.spec.zones, standings)
             shares = assessment.shares
             panic = tuple(tier.panic for tier in assessment.tiers)
+        quick = min(self._factors, default=1000) == 1000
         for index, names in enumerate(self.tier_names):
-            own = [standing for standing in standings if standing.zone in names]
+            own = [one for one in standings if one.zone in names] if len(self.tier_names) > 1 else standings
             chosen = zones.members(own, panic[index])
-            slots = tuple(slot for slot, _ in chosen)
-            if all(self._factors[slot] == 1000 for slot in slots):
-                weights = tuple(weight for _, weight in chosen)
+            slots = tuple([slot for slot, _ in chosen])
+            if quick or all(self._factors[slot] == 1000 for slot in slots):
+                weights = tuple([weight for _, weight in chosen])
             else:
                 weights = tuple(max(1, weight * 100 * self._factors[slot] // 1000) for slot, weight in chosen)
             self.members[index] = slots
             self.policies[index].update(View(slots, weights))
-        self.shares = shares
+        self.shares, self._panic = shares, panic
         self.single = None
         with_share = [index for index, share in enumerate(shares) if share and self.members[index]]
         if len(with_share) == 1:

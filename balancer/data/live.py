@@ -25,11 +25,12 @@ from balancer.data.http import upstream as _upstream  # noqa: F401 (at the start
 from balancer.data.http.exchange import Exchange
 from balancer.data.listener import LiveListener
 from balancer.data.place import Place, log
-from balancer.data.target import LiveTarget
+from balancer.data.target import LiveTarget, settings
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Snapshot
 from balancer.routing.router import Router
 
+SLICE = 256  # targets that are built in one go
 LAST_WORD = 1.0  # seconds that idle connections stay open at the end, so that a request just sent is answered
 
 
@@ -89,6 +90,13 @@ class Live:
 
         `routers`: what `prepare` returned, if it was called.
         """
+        for _ in self.building(snapshot, sockets, routers):
+            pass
+
+    def building(
+        self, snapshot: Snapshot, sockets: dict[str, socket.socket], routers: dict[str, Router] | None = None
+    ) -> Iterator[None]:
+        """Do what `build` does in slices: between them, requests may have their turn. Only the last one counts."""
         groups: dict[str, LiveGroup] = {}
         targets: dict[tuple[str, str, str, int], LiveTarget] = {}
         for spec in snapshot.target_groups:
@@ -99,14 +107,17 @@ class Live:
                     targets[spec.name, kept.spec.name, kept.spec.ip, kept.spec.port] = kept
                 continue
             own = []
-            for target in spec.targets:
+            for count, target in enumerate(spec.targets):
                 key = (spec.name, target.name, target.ip, target.port)
                 live = self.targets.get(key)
                 if live is None or live.cell != snapshot.slots.get(f"target|{spec.name}|{target.name}", -1):
                     live = LiveTarget(self.place, spec, target, snapshot.slots)
                 targets[key] = live
                 own.append(live)
+                if count % SLICE == SLICE - 1:
+                    yield
             groups[spec.name] = LiveGroup(self.place, spec, own, snapshot.slots)
+            yield
         for listener in snapshot.listeners:
             if listener.name not in sockets:
                 raise ValueError(f"no socket for listener {listener.name!r}")
@@ -131,10 +142,11 @@ class Live:
             running = self.groups.get(name)
             if running is not group:
                 group.take_over(running)
-                specs = {target.name: target for target in group.spec.targets}
-                for live in group.targets:
-                    live.configure(group.spec, specs[live.name])
-                    live.show_streaks()
+                settled = running is not None and settings(running.spec) == settings(group.spec)
+                for live, spec in zip(group.targets, group.spec.targets, strict=True):
+                    if not settled or live.spec != spec:
+                        live.configure(group.spec, spec)
+                        live.show_streaks()
         for name, group in self.groups.items():
             if name not in found.groups:
                 group.dissolve()

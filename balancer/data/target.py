@@ -42,6 +42,11 @@ _SLICE = 512  # connections whose window is looked at in one turn
 _GONE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
 
+def settings(group: TargetGroup) -> tuple[object, ...]:
+    """Return what targets take from their group: where that is the same, so are they."""
+    return group.timeouts, group.retry.per_try, group.drain_timeout, group.max_connections, group.passive
+
+
 class LiveTarget:
     """A target in one worker."""
 

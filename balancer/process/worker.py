@@ -9,13 +9,14 @@ its successor starts on that very snapshot.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import sys
 import time
 from asyncio import AbstractEventLoop, Future, Task
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import uvloop
@@ -35,6 +36,7 @@ from balancer.routing.router import Router
 
 LARGE = 256 * 1024  # bytes of a snapshot that takes long enough to read for a request to notice
 USUAL = sys.getswitchinterval()
+SLICE = 0.002  # seconds that the loop builds before requests have their turn
 GIVE_WAY = 0.0005  # seconds that a thread may go on while the loop wants to
 
 
@@ -54,6 +56,11 @@ class DataPath(Protocol):
         `sockets` by listener; one that runs already is the same object again. They stay the worker's, which closes
         them when no committed listener uses them any more: serve a `dup()`.
         """
+
+    def building(
+        self, snapshot: Snapshot, sockets: dict[str, socket.socket], prepared: dict[str, Router] | None = None, /
+    ) -> Iterator[None]:
+        """Do what `build` does in slices. Between them requests have their turn, but nothing is swapped or built."""
 
     def swap(self) -> None:
         """Use what was built."""
@@ -87,7 +94,8 @@ class Worker:
         self._held: dict[int, socket.socket] = {}  # by inode: whoever comes twice is the same socket
         self._running: dict[str, socket.socket] = {}
         self._built: tuple[int, dict[str, socket.socket]] | None = None
-        self._building: Task[None] | None = None  # a large snapshot is read in a thread
+        self._building: tuple[int, Task[None]] | None = None  # a large snapshot is built beside the traffic
+        self._wanted = False  # True: what is being built is committed already
         self._known: dict[bytes, object] = {}  # parts of the last large snapshot, by how they are written
         self._offer: dict[str, socket.socket] = {}  # its sockets
         self._generation = -1
@@ -139,7 +147,8 @@ class Worker:
             sockets = self._adopt(tuple(message["listeners"]), descriptors)
             if len(data) > LARGE:
                 self._offer = sockets
-                self._building = self._loop.create_task(self._build_beside(revision, data, sockets))
+                task = self._loop.create_task(self._build_beside(revision, data, sockets))
+                self._building = revision, task
                 return
             self._data.build(codec.decode(data), sockets)
         except Exception as error:
@@ -148,7 +157,7 @@ class Worker:
         self._have_built(revision, sockets)
 
     async def _build_beside(self, revision: int, data: bytes, sockets: dict[str, socket.socket]) -> None:
-        """Build while requests go on: what takes long is done in a thread that gives way at once."""
+        """Build while requests go on: reading in a thread that gives way at once, the rest in slices."""
 
         def read() -> tuple[Snapshot, dict[str, Router]]:
             snapshot = codec.decode(data, self._known)
@@ -158,7 +167,11 @@ class Worker:
         try:
             with uncollected():
                 snapshot, prepared = await self._loop.run_in_executor(None, read)
-                self._data.build(snapshot, sockets, prepared)
+                since = time.perf_counter()
+                for _ in self._data.building(snapshot, sockets, prepared):
+                    if time.perf_counter() - since > SLICE:
+                        await asyncio.sleep(0)
+                        since = time.perf_counter()
         except Exception as error:
             self._refuse(revision, error)
         else:
@@ -170,6 +183,9 @@ class Worker:
         self._building, self._offer = None, {}
         self._built = revision, sockets
         self._say({"is": "built", "revision": revision})
+        if self._wanted:
+            self._wanted = False
+            self._committed(revision)
 
     def _refuse(self, revision: int, error: Exception) -> None:
         if not isinstance(error, ValueError):
@@ -177,8 +193,13 @@ class Worker:
         self._building, self._offer = None, {}
         self._close_unused()
         self._say({"is": "refused", "revision": revision, "error": str(error) or repr(error)})
+        if self._wanted:
+            self._end(OUR_FAULT)
 
     def _committed(self, revision: int) -> None:
+        if self._building is not None and self._building[0] == revision:
+            self._wanted = True  # the offer came just before: to a worker that was started after the others' offer
+            return
         if self._built is not None and self._built[0] == revision:
             try:
                 self._swap()
@@ -201,8 +222,8 @@ class Worker:
 
     def _withdraw(self) -> None:
         if self._building is not None:
-            self._building.cancel()
-            self._building, self._offer = None, {}
+            self._building[1].cancel()
+            self._building, self._offer, self._wanted = None, {}, False
         if self._built is not None:
             self._built = None
             self._data.withdraw()

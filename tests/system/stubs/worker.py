@@ -10,12 +10,13 @@ import os
 import socket
 import sys
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from balancer.board import layout
 from balancer.board.board import Board
 from balancer.model.snapshot import Snapshot
 from balancer.process.worker import Send, start
+from balancer.routing.router import Router
 
 
 class Stub:
@@ -33,7 +34,18 @@ class Stub:
         self.revision = 0
         self._next = 0
 
-    def build(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
+    def prepare(self, _snapshot: Snapshot) -> dict[str, Router]:
+        return {}
+
+    def building(
+        self, snapshot: Snapshot, sockets: dict[str, socket.socket], prepared: dict[str, Router] | None = None, /
+    ) -> Iterator[None]:
+        self.build(snapshot, sockets, prepared)
+        yield
+
+    def build(
+        self, snapshot: Snapshot, sockets: dict[str, socket.socket], _prepared: dict[str, Router] | None = None, /
+    ) -> None:
         if any(name.startswith("refuse") for name in sockets):
             raise ValueError("told to refuse")
         self._built, self._next = sockets, snapshot.revision

@@ -11,15 +11,21 @@ from balancer.board import layout
 from balancer.board.board import state_at
 from balancer.data.deadlines import PERIOD
 from balancer.data.listener import LiveListener
+from balancer.data.live import SLICE
 from balancer.model.names import State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Queue
+from balancer.model.snapshot import Passive, Queue, Target
 from tests.support import http1
 from tests.unit.data.stage import GET, OK, Answers, Stage, forward_to, group_of, stage
 
 
 def ok(head: http1.Head, body: bytes) -> bytes:
     return OK
+
+
+def target_of(number: int) -> Target:
+    ip = f"10.9.{number >> 8}.{number & 255}"
+    return Target(f"t{number}", f"{ip}:8000", ip, 8000)
 
 
 def served(set_: Stage) -> bool:
@@ -85,7 +91,9 @@ def test_who_waits_for_a_group_that_goes_is_told() -> None:
     with stage(group_of(1, max_connections=1)) as set_:
         first, second = set_.ask(GET), set_.ask(GET)
         listener = replace(set_.snapshot.listeners[0], rules=())
-        set_.live.build(replace(set_.snapshot, target_groups=(), listeners=(listener,)), cast(Any, {"web": set_._sock}))
+        set_.live.build(
+            replace(set_.snapshot, target_groups=(), listeners=(listener,)), cast(Any, cast(Any, {"web": set_._sock}))
+        )
         set_.live.swap()
         set_.loop.run()
         assert b"target_removed" in second.take()
@@ -192,3 +200,46 @@ def test_a_group_is_outdated_exactly_when_the_board_says_something_else_about_it
         assert group.outdated()
         set_.live.states()
         assert not group.outdated() and set_.targets[0].state is State.HEALTHY
+
+
+def test_a_large_group_is_built_in_slices_and_only_the_last_counts() -> None:
+    with stage(group_of(3)) as set_:
+        before = set_.live.groups["demo"]
+        many = replace(group_of(3), targets=tuple(target_of(number) for number in range(2 * SLICE + 1)))
+        snapshot = replace(set_.snapshot, target_groups=(many,))
+        slices = set_.live.building(snapshot, cast(Any, {"web": set_._sock}))
+        assert len(list(slices)) == 3
+        assert served(set_) and set_.live.groups["demo"] is before
+        set_.live.swap()
+        assert served(set_) and len(set_.live.groups["demo"].targets) == 2 * SLICE + 1
+
+
+def test_failures_in_a_row_go_on_over_a_reload_that_does_not_change_how_they_count() -> None:
+    with stage(group_of(2, passive=Passive(consecutive_gateway_failures=2))) as set_:
+        group = set_.live.groups["demo"]
+        group.failed(group.targets[0], "gateway")
+        heavier = replace(group.spec, targets=(group.spec.targets[0], replace(group.spec.targets[1], weight=7)))
+        set_.publish(replace(set_.snapshot, target_groups=(heavier,)))
+        group = set_.live.groups["demo"]
+        assert group.targets[1].spec.weight == 7
+        group.failed(group.targets[0], "gateway")
+        assert group.targets[0].ejected_until
+
+
+def test_what_changes_between_building_and_swapping_is_seen() -> None:
+    with stage(group_of(2, passive=Passive(consecutive_gateway_failures=1))) as set_:
+        set_.state(0, State.HEALTHY)
+        set_.state(1, State.HEALTHY)
+        running = set_.live.groups["demo"]
+        running.failed(running.targets[0], "gateway")
+        set_.loop.run()
+        assert running.members == [(1,)]
+        after = replace(set_.snapshot, target_groups=(replace(running.spec, max_connections=9),))
+        set_.live.build(after, cast(Any, {"web": set_._sock}))
+        running.veto(running.targets[0].name)  # control has another view of it
+        set_.live.swap()
+        assert set_.live.groups["demo"].members == [(0, 1)]
+        set_.live.build(set_.snapshot, cast(Any, {"web": set_._sock}))
+        set_.state(1, State.UNHEALTHY)
+        set_.live.swap()
+        assert set_.live.groups["demo"].members == [(0,)]

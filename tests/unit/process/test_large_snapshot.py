@@ -28,6 +28,7 @@ GROUPS = tuple(
     TargetGroup(f"g{n}", targets=tuple(Target(f"t{m}", f"10.{n}.0.{m}:1", f"10.{n}.0.{m}", 1) for m in range(100)))
     for n in range(30)
 )
+COMMIT: Message = {"is": "commit", "revision": 2, "listeners": ["web"], "workers": 1}
 LARGER = Snapshot(version=2, revision=2, listeners=(WEB,), target_groups=GROUPS)
 
 
@@ -53,6 +54,7 @@ class DataPath:
     def __init__(self, *_: object) -> None:
         self.on_drained = lambda: None
         self.built: list[Snapshot] = []
+        self.swapped: list[int] = []
         self.threads: list[str] = []
         self.go_on = threading.Event()
         self.go_on.set()
@@ -68,8 +70,12 @@ class DataPath:
     def build(self, snapshot: Snapshot, _sockets: object, _prepared: object = None) -> None:
         self.built.append(snapshot)
 
+    def building(self, snapshot: Snapshot, sockets: object, prepared: object = None) -> Iterator[None]:
+        self.build(snapshot, sockets, prepared)
+        yield
+
     def swap(self) -> None:
-        pass
+        self.swapped.append(self.built[-1].revision)
 
     def withdraw(self) -> None:
         pass
@@ -140,3 +146,39 @@ async def test_what_cannot_be_prepared_is_refused_with_its_reason(mapped: Board)
     stage.offer(LARGER)
     await wait_for_async(lambda: stage.said.answers() == [("refused", 2)], 5.0)
     assert stage.said.sent[0]["error"] == "no such pattern"
+
+
+async def test_a_commit_that_comes_while_it_is_read_is_done_once_it_is_built(mapped: Board) -> None:
+    stage = Stage(mapped)
+    stage.data.go_on.clear()
+    stage.offer(LARGER)
+    stage.worker._heard(COMMIT, [])
+    await wait_for_async(lambda: stage.data.threads, 5.0)
+    assert (stage.said.sent, stage.data.swapped) == ([], [1])
+    stage.data.go_on.set()
+    await wait_for_async(lambda: stage.said.answers() == [("built", 2), ("swapped", 2)], 5.0)
+    assert stage.data.swapped == [1, 2]
+    assert not stage.worker.done.done()
+
+
+@pytest.mark.parametrize("then", ["it cannot be built", "another is committed"])
+async def test_a_worker_that_cannot_do_what_is_committed_ends(mapped: Board, then: str) -> None:
+    stage = Stage(mapped)
+    stage.data.fault = "no such pattern"
+    stage.data.go_on.clear()
+    stage.offer(LARGER)
+    stage.worker._heard(COMMIT if then == "it cannot be built" else {**COMMIT, "revision": 7}, [])
+    stage.data.go_on.set()
+    assert await asyncio.wait_for(asyncio.shield(stage.worker.done), 5.0) == 70
+
+
+async def test_a_commit_is_forgotten_with_the_offer(mapped: Board) -> None:
+    stage = Stage(mapped)
+    stage.data.go_on.clear()
+    stage.offer(LARGER)
+    stage.worker._heard(COMMIT, [])
+    stage.worker._heard({"is": "withdraw", "revision": 2}, [])
+    stage.data.go_on.set()
+    stage.offer(replace(LARGER, revision=4))
+    await wait_for_async(lambda: stage.said.answers() == [("built", 4)], 5.0)
+    assert stage.data.swapped == [1]
