@@ -38,6 +38,7 @@ class States:
         self._failbacks: dict[str, tuple[Zones, Failback]] = {}
         self._lost: set[tuple[str, str]] = set()
         self._panic: set[str] = set()
+        self._slow: set[str] = set()  # groups of which a part of a weight below 1 was written last
         self._first = True
 
     def write(self, snapshot: Snapshot, ledger: Ledger, now: Instant, only: Collection[str] | None = None) -> None:
@@ -49,6 +50,7 @@ class States:
         self._failbacks = {name: entry for name, entry in self._failbacks.items() if name in ledger.groups}
         before = self.groups
         self.groups = {name: before[name] for name in ledger.groups if name in before}
+        self._slow &= ledger.groups.keys()
         for group in ledger.groups.values():
             if only is not None and group.name not in only and group.name in before:
                 continue
@@ -74,9 +76,14 @@ class States:
             self._told(self._board.publish(change))
 
     def restless(self, ledger: Ledger, now: float) -> bool:
-        """Return whether time alone changes something: a slow start, or traffic on its way back to its zone."""
-        return any(not failback.settled for _, failback in self._failbacks.values()) or any(
-            record.slow_since is not None and record.factor(now) < 1 for record in ledger.records.values()
+        """Return whether time alone changes something: a slow start, or traffic on its way back to its zone.
+
+        A slow start is over when its whole weight is on the board.
+        """
+        return (
+            bool(self._slow)
+            or any(not failback.settled for _, failback in self._failbacks.values())
+            or any(record.slow_since is not None and record.factor(now) < 1 for record in ledger.records.values())
         )
 
     def _shares(self, name: str, zones: Zones, ledger: Ledger, slot: int, now: Instant) -> GroupShares:
@@ -111,15 +118,19 @@ class States:
         for index, share in enumerate(shares.shares[:count]):
             wanted[at + layout.GROUP_SHARES + index] = share
 
-    @staticmethod
-    def _write_targets(wanted: dict[int, int], group: str, snapshot: Snapshot, ledger: Ledger, now: Instant) -> None:
+    def _write_targets(
+        self, wanted: dict[int, int], group: str, snapshot: Snapshot, ledger: Ledger, now: Instant
+    ) -> None:
         factors = ledger.factors(group, now.monotonic)
+        self._slow.discard(group)
         for record in ledger.group(group):
             at = state_at(snapshot.slots[f"state|{group}|{record.target.name}"])
             wanted[at + layout.STATE] = record.state.code
             wanted[at + layout.EVIDENCE] = record.evidence.code
             wanted[at + layout.SINCE] = max(0, int(record.since.monotonic * 1000))
-            wanted[at + layout.FACTOR] = round(factors[record.target.name] * 1000)
+            wanted[at + layout.FACTOR] = factor = round(factors[record.target.name] * 1000)
+            if factor < 1000:
+                self._slow.add(group)
             leaving, drilled = record.leaving_until is not None, ledger.drilled(record)
             for cell, value in orders.cells(record.order, leaving=leaving, drilled=drilled).items():
                 wanted[at + cell] = value

@@ -122,6 +122,25 @@ def test_panic_begins_and_ends_with_a_line(caplog: pytest.LogCaptureFixture) -> 
         assert said == ["panic began: unhealthy targets serve too", "panic ended"]
 
 
+@pytest.mark.parametrize("apart", [0.25, 1.0, 3.7])
+def test_a_slow_start_ends_with_the_whole_weight_on_the_board(apart: float) -> None:
+    with board() as made:
+        stage = Stage(made)
+        stage.snapshot = snapshot(group(A, B, slow_start=10.0))
+        stage.ledger.adopt(stage.snapshot, {}, stage.clock.instant)
+        probe(stage.ledger, stage.clock, "a")
+        probe(stage.ledger, stage.clock, "b", ProbeResult.REFUSED, 3)
+        probe(stage.ledger, stage.clock, "b", times=2)
+        stage.write()
+        cell = state_at(stage.snapshot.slots["state|demo|b"]) + layout.FACTOR
+        written = [made.cells[cell]]
+        while stage.states.restless(stage.ledger, stage.clock.go(apart).monotonic):
+            stage.write()
+            written.append(made.cells[cell])
+        assert (written[0], written[-1]) == (100, 1000)
+        assert written == sorted(written) and len(written) >= 10 / apart - 1
+
+
 def test_states_come_back_from_the_board() -> None:
     with board() as made:
         stage = Stage(made)
