@@ -41,7 +41,7 @@ from balancer.health.machine import Event as Step
 from balancer.health.machine import step
 from balancer.model.names import Evidence, ProbeResult, State
 from balancer.model.snapshot import Passive, Snapshot, Target, TargetGroup
-from balancer.picking.zones import Standing, assess
+from balancer.picking.zones import Standing, assess, serving
 
 RESTORED = "restored"  # the reason of a state that another control process found
 
@@ -99,7 +99,7 @@ class Ledger:
                 quiet.add(group.name)
                 records.update(((group.name, one.name), self.records[group.name, one.name]) for one in group.targets)
                 continue
-            others_serve = any(r.state is State.HEALTHY for r in self.group(group.name))
+            others_serve = any(map(self._serves, self.group(group.name)))
             for target in group.targets:
                 key = (group.name, target.name)
                 record = self.records.get(key)
@@ -193,7 +193,11 @@ class Ledger:
         return effects
 
     def _others_serve(self, record: Record) -> bool:
-        return any(one is not record and one.state is State.HEALTHY for one in self.group(record.group.name))
+        return any(one is not record and self._serves(one) for one in self.group(record.group.name))
+
+    def _serves(self, record: Record) -> bool:
+        """Whether a target is healthy and gets new work: not one of weight 0, nor one in a zone that is drilled."""
+        return record.state is State.HEALTHY and record.standing(0, drilled=self.drilled(record)).usable
 
     def _keep_ejected(self, record: Record, now: Instant) -> list[Effect]:
         """Go on with an ejection under the present settings: they may be others, or control has started anew."""
@@ -295,11 +299,13 @@ class Ledger:
             return []
         if ejector is None or record.state not in (State.HEALTHY, State.UNKNOWN):
             return [Vetoed(record.key)]
-        states = [one.state for one in self.group(group.name)]
-        ejected, serving = states.count(State.EJECTED), states.count(State.HEALTHY) or states.count(State.UNKNOWN)
+        records, standings = self.group(group.name), self.standings(group.name)
+        states = [one.state for one in records]
         total = len(states) - states.count(State.DRAINING) - states.count(State.DISABLED)
-        panic = assess(group.zones, self.standings(group.name)).panic
-        if not ejector.may_eject(ejected, total, serving, panic):
+        own = records.index(record)
+        others = sum(one.slot != own for one in serving(standings))
+        panic = assess(group.zones, standings).panic
+        if not ejector.may_eject(states.count(State.EJECTED), total, others, panic):
             return [Vetoed(record.key)]
         until = ejector.eject(record.target.name, now.monotonic, by_connect=kind == "connect")
         if record.thresholds is not None:
@@ -364,7 +370,8 @@ class Ledger:
         """Return the part of its weight that each target gets; 1 for all while all that serve start slowly."""
         records = self.group(group)
         factors = {record.target.name: record.factor(now) for record in records}
-        serving = [factors[record.target.name] for record in records if record.state is State.HEALTHY]
-        if serving and all(factor < 1 for factor in serving):
+        if min(factors.values(), default=1.0) == 1.0:
+            return factors
+        if all(factors[record.target.name] < 1 for record in records if self._serves(record)):
             return dict.fromkeys(factors, 1.0)
         return factors

@@ -485,9 +485,10 @@ class LiveGroup:
             return
         if target.removed:  # whoever has its name now is another
             return
-        available = [t for t in self.targets if t.state in (State.HEALTHY, State.UNKNOWN) and t is not target]
+        serving = [self.targets[one.slot] for one in zones.serving(self._standings)]
+        others = any(one is not target and not one.ejected_until for one in serving)
         ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
-        if not available or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
+        if not others or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
             return
         target.ejected_until = time.monotonic() + passive.base_ejection
         if target.streaks is not None:

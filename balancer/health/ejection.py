@@ -99,12 +99,12 @@ class Ejector:
         self._random = random
         self._ejections: dict[str, Ejection] = {}
 
-    def may_eject(self, ejected: int, total: int, available: int, panic: bool) -> bool:
-        """Return whether one more of `total` targets may be ejected, of which `ejected` are and `available` serve.
+    def may_eject(self, ejected: int, total: int, others: int, panic: bool) -> bool:
+        """Return whether one more of `total` targets may be ejected, of which `ejected` are; `others` go on serving.
 
         Within `max_ejected_percent` but at least one; never the last available one, never in panic.
         """
-        if panic or available <= 1:
+        if panic or not others:
             return False
         return ejected < max(1, total * self._passive.max_ejected_percent // 100)
 

@@ -136,6 +136,16 @@ def weigh(standings: Sequence[Standing]) -> tuple[int, int]:
     return (healthy, counted) if healthy else (unknown, counted + unknown)
 
 
+def serving(standings: Sequence[Standing]) -> list[Standing]:
+    """Return those who get new work without panic: the usable healthy, else the usable unknown.
+
+    Whether others serve, and whether one is the last that does, is asked of this.
+    """
+    usable = [target for target in standings if target.usable]
+    healthy = [target for target in usable if target.state is State.HEALTHY]
+    return healthy or [target for target in usable if target.state is State.UNKNOWN]
+
+
 def members(standings: Sequence[Standing], panic: bool) -> tuple[tuple[int, int], ...]:
     """Return (slot, weight) of those of one tier who are picked from; empty if nobody can serve.
 
@@ -143,12 +153,11 @@ def members(standings: Sequence[Standing], panic: bool) -> tuple[tuple[int, int]
     nothing listens only when there is nobody else. Never draining, disabled, vanished, drilled
     ones or those of weight 0.
     """
-    usable = [target for target in standings if target.usable]
     if panic:
+        usable = [target for target in standings if target.usable]
         chosen = [target for target in usable if target.listens] or usable
     else:
-        chosen = [target for target in usable if target.state is State.HEALTHY]
-        chosen = chosen or [target for target in usable if target.state is State.UNKNOWN]
+        chosen = serving(standings)
     return tuple((target.slot, target.weight) for target in chosen)
 
 

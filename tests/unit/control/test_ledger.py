@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from balancer.control.facts import Changed, Finished, Reported, Shifted, Ticked, Vetoed
+from balancer.control.facts import Asked, Changed, Finished, Ordered, Reported, Shifted, Ticked, Vetoed
 from balancer.control.ledger import Kept, Ledger
+from balancer.control.orders import Order
 from balancer.model.names import Evidence, ProbeResult, State
-from balancer.model.snapshot import Discover, Passive, TargetGroup
+from balancer.model.snapshot import Discover, Passive, TargetGroup, Zones
 from tests.unit.control.scene import CHECK, Clock, group, probe, snapshot, target
 
 A, B, C = target("a", ip="10.0.0.1"), target("b", ip="10.0.0.2"), target("c", ip="10.0.0.3")
@@ -160,6 +161,31 @@ def test_nobody_is_ejected_beyond_half_nor_the_last_one_nor_without_the_setting(
     assert ledger.apply(Reported(("demo", "a"), "connect"), clock.instant) == [Vetoed(("demo", "a"))]
     ledger, clock = begun(replace(group(A, B, check=None), passive=None))
     assert ledger.apply(Reported(("demo", "a"), "connect"), clock.instant) == [Vetoed(("demo", "a"))]
+
+
+OUT_OF_ROTATION = ["its zone is drilled", "its weight is 0", "it is unhealthy"]
+
+
+@pytest.mark.parametrize("why", OUT_OF_ROTATION)
+@pytest.mark.parametrize("panic_threshold", [0, 50])
+def test_who_gets_no_new_work_is_none_of_the_others_that_serve(why: str, panic_threshold: int) -> None:
+    other = target("b", "zone-b", "10.0.0.2")
+    ledger, clock = begun(group(A, other, zones=Zones(panic_threshold=panic_threshold), slow_start=10.0))
+    probe(ledger, clock, "a")
+    probe(ledger, clock, "b")
+    match why:
+        case "its zone is drilled":
+            ledger.drill([("demo", "zone-b")])
+        case "its weight is 0":
+            ledger.apply(Ordered(("demo", "b"), Order(weight=0)), clock.instant)
+        case _:
+            probe(ledger, clock, "b", ProbeResult.REFUSED, 3)
+    assert ledger.apply(Reported(("demo", "a"), "gateway"), clock.instant) == [Vetoed(("demo", "a"))]
+    assert ledger.apply(Asked(("demo", "a")), clock.instant) == []
+    assert state(ledger, "a") is State.HEALTHY
+    probe(ledger, clock, "a", ProbeResult.REFUSED, 3)
+    probe(ledger, clock, "a", times=2)
+    assert ledger.factors("demo", clock.now)["a"] == 1.0  # it does not start slowly beside nobody
 
 
 @pytest.mark.parametrize(("kind", "after"), [("connect", State.HEALTHY), ("gateway", State.EJECTED)])

@@ -14,7 +14,7 @@ from balancer.data.listener import LiveListener
 from balancer.data.live import SLICE
 from balancer.model.names import State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Passive, Queue, Target
+from balancer.model.snapshot import Passive, Queue, Target, Zones
 from tests.support import http1
 from tests.unit.data.stage import GET, OK, Answers, Stage, forward_to, group_of, stage
 
@@ -135,6 +135,19 @@ def test_an_ejection_of_ones_own_ends_with_its_time_or_by_veto() -> None:
             else:
                 set_.go(30.0 + 2 * PERIOD)
             assert states(set_) == [State.UNKNOWN, State.UNKNOWN]
+
+
+@pytest.mark.parametrize("weight", [0, 1])
+def test_the_last_that_gets_new_work_is_not_ejected_for_itself(weight: int) -> None:
+    group = group_of(2, passive=Passive(consecutive_gateway_failures=1), zones=Zones(panic_threshold=0))
+    group = replace(group, targets=(group.targets[0], replace(group.targets[1], weight=weight)))
+    with stage(group) as set_:
+        for number in range(2):
+            set_.state(number, State.HEALTHY)
+        live = set_.live.groups["demo"]
+        live.failed(live.targets[0], "gateway")
+        set_.loop.run()
+        assert live.members == [(1,) if weight else (0,)]
 
 
 def test_a_state_of_control_outranks_an_ejection_of_ones_own() -> None:

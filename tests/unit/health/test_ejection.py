@@ -60,27 +60,27 @@ def test_a_target_that_came_back_begins_anew() -> None:
     assert not feed(streaks, "c c")
 
 
-MAY = [  # ejected, total, available, panic, percent
-    ("half of four", 1, 4, 3, False, 50, True),
-    ("not more than half of four", 2, 4, 2, False, 50, False),
-    ("one of two", 0, 2, 2, False, 50, True),
-    ("one of three", 0, 3, 3, False, 50, True),
-    ("at least one, whatever the percentage", 0, 5, 5, False, 10, True),
-    ("never the last available", 0, 1, 1, False, 50, False),
-    ("never the last available, others are unhealthy", 0, 4, 1, False, 50, False),
-    ("never in panic", 0, 10, 4, True, 50, False),
-    ("all but one", 8, 10, 2, False, 100, True),
+MAY = [  # ejected, total, others, panic, percent
+    ("half of four", 1, 4, 2, False, 50, True),
+    ("not more than half of four", 2, 4, 1, False, 50, False),
+    ("one of two", 0, 2, 1, False, 50, True),
+    ("one of three", 0, 3, 2, False, 50, True),
+    ("at least one, whatever the percentage", 0, 5, 4, False, 10, True),
+    ("never the last available", 0, 1, 0, False, 50, False),
+    ("never the last available, others are unhealthy", 0, 4, 0, False, 50, False),
+    ("never in panic", 0, 10, 3, True, 50, False),
+    ("all but one", 8, 10, 1, False, 100, True),
 ]
 
 
 @pytest.mark.parametrize(
-    ("ejected", "total", "available", "panic", "percent", "expected"), [r[1:] for r in MAY], ids=[r[0] for r in MAY]
+    ("ejected", "total", "others", "panic", "percent", "expected"), [r[1:] for r in MAY], ids=[r[0] for r in MAY]
 )
 def test_how_many_may_be_ejected(
-    ejected: int, total: int, available: int, panic: bool, percent: int, expected: bool
+    ejected: int, total: int, others: int, panic: bool, percent: int, expected: bool
 ) -> None:
     ejector = Ejector(Passive(max_ejected_percent=percent), lambda: 0.0)
-    assert ejector.may_eject(ejected, total, available, panic) is expected
+    assert ejector.may_eject(ejected, total, others, panic) is expected
 
 
 def test_each_ejection_is_longer_up_to_the_cap() -> None:
