@@ -7,6 +7,13 @@ from typing import IO, Any
 import click
 
 
+def line_of(fault: dict[str, Any]) -> str:
+    """Return a fault as the admin API tells it in one line; without a place where no file is at fault."""
+    where = f"{fault['file']}:{fault['line']}:{fault['column']}: " if fault["file"] else ""
+    path = f"{fault['path']}: " if fault["path"] else ""
+    return f"{where}{path}{fault['message']}"
+
+
 class InputFault(click.ClickException):
     """`where: what is wrong (what to do instead)`; printed as it is."""
 

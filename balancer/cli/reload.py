@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from balancer.cli.admin import admin_option, ask
-from balancer.cli.faults import InputFault
+from balancer.cli.faults import InputFault, line_of
 
 _PATIENCE = 30.0  # seconds: reading, checking, and an answer of every worker
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
@@ -45,8 +45,7 @@ def reload(as_json: bool, admin: str) -> None:
             click.echo(line)
     else:
         for one in document["faults"]:
-            path = f"{one['path']}: " if one["path"] else ""
-            click.echo(f"{one['file']}:{one['line']}:{one['column']}: {path}{one['message']}", err=True)
+            click.echo(line_of(one), err=True)
         click.echo(f"nothing was changed; version {document['version']} still runs", err=True)
     if not document["success"]:
         raise click.exceptions.Exit(1)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from balancer.cli.admin import admin_option, ask
-from balancer.cli.faults import InputFault
+from balancer.cli.faults import InputFault, line_of
 
 Row = tuple[str, ...]
 _COLOURS = {"healthy": "green", "unhealthy": "red", "ejected": "yellow", "draining": "yellow"}
@@ -79,9 +79,7 @@ def summary(document: dict[str, Any], now: datetime) -> list[str]:
     last = config["last_reload"]
     if not last["success"]:
         lines.append(f"the last reload, {ago(last['at'], now)}, was rejected; the configuration above still runs:")
-        lines += [
-            f"  {one['file']}:{one['line']}:{one['column']}: {_path(one)}{one['message']}" for one in last["faults"]
-        ]
+        lines += [f"  {line_of(one)}" for one in last["faults"]]
     return lines
 
 
@@ -141,10 +139,6 @@ def ago(moment: str | None, now: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size}{unit} ago"
     return f"{seconds}s ago"
-
-
-def _path(fault: dict[str, Any]) -> str:
-    return f"{fault['path']}: " if fault["path"] else ""
 
 
 def _aligned(columns: Row, rows: Sequence[Row]) -> list[str]:

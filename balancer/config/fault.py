@@ -33,8 +33,8 @@ class Place:
 class Fault:
     """One fault, or one warning.
 
-    `path` uses names: `target_groups.demo.targets.a1.weigth`; "" where the whole file is meant. `problem` and `remedy`
-    are lower case, without a full stop.
+    `path` uses names: `target_groups.demo.targets.a1.weigth`; "" where the whole file is meant. `file` is "" where no
+    file is at fault. `problem` and `remedy` are lower case, without a full stop.
     """
 
     file: str
@@ -46,7 +46,7 @@ class Fault:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}: "
+        where = f"{self.file}:{self.line}:{self.column}: " if self.file else ""
         path = f"{self.path}: " if self.path else ""
         return f"{where}{path}{self.problem} ({self.remedy})"
 

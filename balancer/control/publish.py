@@ -27,11 +27,15 @@ BOUND = 5.0  # seconds for the answers of an exchange
 
 
 class Refused(Exception):
-    """The snapshot cannot be used; nothing has changed. `listener` names one that cannot be bound."""
+    """The snapshot cannot be used; nothing has changed. `listener` names one that cannot be bound.
 
-    def __init__(self, words: str, listener: str = "") -> None:
+    `passing`: it was not for what it says, but for somebody who did not answer; it may well be taken in a moment.
+    """
+
+    def __init__(self, words: str, listener: str = "", *, passing: bool = False) -> None:
         super().__init__(words)
         self.listener = listener
+        self.passing = passing
 
 
 @dataclass(slots=True)
@@ -85,7 +89,7 @@ class Publisher:
         exchange = _Exchange("listening")
         await self._run(exchange, {"is": "listen", "listeners": listeners, "workers": snapshot.workers})
         if exchange.reply is None:
-            raise Refused("the supervisor did not say whether it can listen")
+            raise Refused("the supervisor did not say whether it can listen", passing=True)
         if exchange.reply["is"] == "unbound":
             raise Refused(str(exchange.reply["error"]), str(exchange.reply["name"]))
         return dict(exchange.reply["listeners"])
@@ -106,7 +110,9 @@ class Publisher:
         if exchange.refusal or exchange.pids:
             self.withdraw(revision)
             late = sorted(worker.place for worker in self._places.workers.values() if worker.pid in exchange.pids)
-            raise Refused(exchange.refusal or f"no answer of worker {', '.join(map(str, late))} in {self._bound:g} s")
+            if exchange.refusal:
+                raise Refused(exchange.refusal)
+            raise Refused(f"no answer of worker {', '.join(map(str, late))} in {self._bound:g} s", passing=True)
         before_commit()
         exchange = _Exchange("swapped", revision, self._places.pids())
         commit: Message = {"is": "commit", "revision": revision, "workers": snapshot.workers}
@@ -126,7 +132,7 @@ class Publisher:
         self._exchange = exchange
         try:
             if not self._send(message, descriptors):
-                raise Refused("the supervisor takes no messages")
+                raise Refused("the supervisor takes no messages", passing=True)
             async with asyncio.timeout(self._bound):
                 await exchange.over.wait()
         except TimeoutError:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, replace
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +32,7 @@ from balancer.control.watch import PERIOD, Watch
 from balancer.model import codec
 from balancer.model.snapshot import Snapshot
 
+AGAIN = 1.0  # seconds after which a configuration that was refused in passing is tried again
 SHOWN = 10  # changes in a log line
 
 
@@ -42,6 +44,7 @@ class Outcome:
     version: int
     changes: tuple[Change, ...] = ()
     faults: tuple[Fault, ...] = ()
+    passing: bool = False  # it was not for the configuration: the same is tried again in a moment
 
 
 class Reload:
@@ -56,6 +59,7 @@ class Reload:
         self._take = take
         self._watch = Watch(config)
         self._lock = asyncio.Lock()
+        self._again_at = inf  # when what was refused in passing is tried again (monotonic)
         self._read_seconds = 0.0  # what the last reading took
         self._cpus = cache(processors.cpus)  # `workers: auto` stays what it was when the program began
 
@@ -93,9 +97,15 @@ class Reload:
             began = time.monotonic()
             outcome = await self._apply(loaded)
             published = time.monotonic() - began
+            self._again_at = time.monotonic() + AGAIN if outcome.passing else inf
         self.last = LastReload(outcome.success, time.time(), outcome.faults)
         for fault in outcome.faults:
-            log.warn("configuration was rejected", origin=origin, **_place(fault))
+            if outcome.passing:
+                log.warn(
+                    "configuration did not reach all", origin=origin, problem=fault.problem, again_in=f"{AGAIN:g}s"
+                )
+            else:
+                log.warn("configuration was rejected", origin=origin, **_place(fault))
         if outcome.success:
             told = "; ".join(sentence(change) for change in outcome.changes[:SHOWN]) or "nothing"
             more = len(outcome.changes) - SHOWN
@@ -124,7 +134,11 @@ class Reload:
         try:
             await self._take(new)
         except (Refused, NoRoom) as error:
-            return Outcome(False, old.version, changes, (self.fault(error, loaded),))
+            passing = isinstance(error, Refused) and error.passing
+            fault = self.fault(error, loaded)
+            if passing:
+                fault = replace(fault, remedy=f"{fault.remedy}; it is tried again in {AGAIN:g} s")
+            return Outcome(False, old.version, changes, (fault,), passing)
         self.taken(new, time.time())
         return Outcome(True, new.version, changes)
 
@@ -134,6 +148,8 @@ class Reload:
 
     def fault(self, error: Refused | NoRoom, loaded: Loaded) -> Fault:
         """Return the fault that a refusal is, placed at the listener that cannot be bound if it is that."""
+        if isinstance(error, Refused) and error.passing:
+            return Fault("", 0, 0, "", str(error), "nothing was changed")
         problem, _, remedy = str(error).partition(" (")
         remedy = remedy.removesuffix(")") or "nothing was changed; see the log"
         path = ""
@@ -146,7 +162,7 @@ class Reload:
         return Fault(file, line, column, path, problem, remedy)
 
     async def watch(self) -> None:
-        """Reload whenever the files have changed, until cancelled."""
+        """Reload whenever the files have changed, or somebody was late the last time, until cancelled."""
         while True:
             await asyncio.sleep(PERIOD)
             for file in self._watch.replaced_on_host():
@@ -155,7 +171,7 @@ class Reload:
                     "mount the folder instead of the file (./config:/etc/balancer)",
                     file=file,
                 )
-            if self._watch.changed():
+            if self._watch.changed() or time.monotonic() >= self._again_at:
                 await self.apply("file")
 
 

@@ -46,8 +46,9 @@ def _summary(status: dict[str, Any]) -> str:
     text = f"<p>Configuration version {config['version']}, loaded {escape(str(config['loaded_at']))}.</p>"
     if not last["success"]:
         faults = "".join(
-            f"<li><code>{escape(one['file'])}:{one['line']}:{one['column']}</code> "
-            f"{escape(one['path'])}: {escape(one['message'])}</li>"
+            (f"<li><code>{escape(one['file'])}:{one['line']}:{one['column']}</code> " if one["file"] else "<li>")
+            + (f"{escape(one['path'])}: " if one["path"] else "")
+            + f"{escape(one['message'])}</li>"
             for one in last["faults"]
         )
         text += f'<p class="fault">The last attempt ({escape(str(last["at"]))}) was rejected:</p><ul>{faults}</ul>'

@@ -138,7 +138,10 @@ ROUTES: tuple[Route, ...] = (
         "reload",
         "Read the configuration anew and apply it, or say what is wrong with it",
         schema="Outcome",
-        statuses=((422, "the configuration has faults; nothing has changed"), (503, "the balancer is stopping")),
+        statuses=(
+            (422, "the configuration has faults; nothing has changed"),
+            (503, "the balancer is stopping, or a worker did not answer"),
+        ),
     ),
     Route("GET", "/api/v1/openapi.json", "openapi", "This description"),
 )

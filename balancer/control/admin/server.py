@@ -205,6 +205,9 @@ class AdminServer:
             return problems.answer(503, "the balancer is stopping")
         outcome = await self._reload.apply("admin")
         kept = views.orders_kept(self._look()[0])
+        if outcome.passing:
+            detail = "the workers did not all answer; nothing has changed, and it is tried again in a moment"
+            return problems.answer(503, detail, **views.outcome(outcome, kept))
         if not outcome.success:
             count = len(outcome.faults)
             detail = f"the configuration has {count} fault{'' if count == 1 else 's'}; nothing has changed"
