@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -243,6 +243,3 @@ def _plain(name: str, about: str, value: float) -> Metric:
     family = GaugeMetricFamily(PREFIX + name, about)
     family.add_metric((), value)
     return family
-
-
-Render = Callable[[Picture, Stats, str], tuple[bytes, str]]

@@ -24,11 +24,6 @@ class Order:
     asked: bool = False  # the target said X-Balancer-Drain: 1
     away: bool = False  # since then a probe failed, or asked again: the next good one is of another process
 
-    @property
-    def by_operator(self) -> bool:
-        """Whether the operator gave any."""
-        return self.drain is not None or self.weight is not None
-
 
 NONE = Order()
 

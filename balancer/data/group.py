@@ -485,7 +485,8 @@ class LiveGroup:
             return
         if target.removed:  # whoever has its name now is another
             return
-        others = any(self.targets[one.slot] is not target for one in zones.serving(self._standings))
+        serving = [self.targets[one.slot] for one in zones.serving(self._standings)]
+        others = any(one is not target and not one.ejected_until for one in serving)
         ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
         if not others or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
             return

@@ -134,10 +134,6 @@ class Ejector:
         """Return the targets whose time is over; each should be readmitted, and `ended` told."""
         return [target for target, ejection in self._ejections.items() if not ejection.over and ejection.until <= now]
 
-    def next_due(self) -> float | None:
-        """Return when the first of the present ejections ends (monotonic), None if there is none."""
-        return min((ejection.until for ejection in self._ejections.values() if not ejection.over), default=None)
-
     def ends_early(self, target: str, passes: int, healthy_threshold: int) -> bool:
         """Return whether `passes` good probes in a row end the ejection: only one for connect failures."""
         ejection = self._ejections.get(target)

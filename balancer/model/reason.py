@@ -162,4 +162,3 @@ class Reason(Enum):
 
 REASONS: tuple[Reason, ...] = tuple(Reason)
 REASON_CODES: dict[Reason, int] = {reason: code for code, reason in enumerate(REASONS)}
-BY_WORD: dict[str, Reason] = {reason.word: reason for reason in REASONS}

@@ -13,7 +13,6 @@ from balancer.model.snapshot import Retry
 
 # RFC 9110 section 9.2.2, CONNECT aside (it never gets here)
 IDEMPOTENT: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-IDEMPOTENT_BYTES: frozenset[bytes] = frozenset(method.encode() for method in IDEMPOTENT)
 
 # Which word of `retry.on` covers which reason. Statuses of the upstream are words of their own.
 _CONNECT = frozenset(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from balancer.model.reason import BY_WORD, REASONS
+from balancer.model.reason import REASONS
 from tests.support import hostile
 from tests.support.balancer import Balancer
 from tests.support.configs import forward, group, listener
@@ -65,7 +65,7 @@ class Scene:
 
     @property
     def status(self) -> int:
-        return BY_WORD[self.word].status
+        return next(reason.status for reason in REASONS if reason.word == self.word)
 
     def client(self, name: str = "web") -> RawClient:
         return RawClient(self.balancer.address(name), timeout=8)

@@ -127,12 +127,9 @@ def test_good_probes_end_only_an_ejection_for_connects() -> None:
     assert ejector.due(100.0) == ["sick"]
 
 
-def test_the_next_return_is_known() -> None:
+def test_who_is_gone_never_comes_back() -> None:
     ejector = Ejector(Passive(), lambda: 0.0)
-    assert ejector.next_due() is None
     ejector.eject("a", 0.0, by_connect=True)
     ejector.eject("b", 10.0, by_connect=True)
-    assert ejector.next_due() == 30.0
     ejector.forget("a")
-    assert ejector.next_due() == 40.0
     assert ejector.due(39.9) == []
