@@ -4,11 +4,14 @@ Keys are text, joined by "|" (no name may hold it): `listener|web`, `flow|web|de
 `target|demo|a1`, `reasons|demo` are blocks in every worker's row, `checks|demo|a1` and `failovers|demo` in control's;
 `group|demo` and `state|demo|a1` are blocks that control writes. A request without a target counts under the empty
 names: `hits|web||`, `flow|web|`, `reasons|`.
+
+Two kinds are no places: `gone|demo|a1` is the number of the zone that a target had when it left, `zone|zone-a` a zone's
+number. So the labels of a counter stay what they were, whoever reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from balancer.board import layout
 from balancer.model.snapshot import FixedResponse, Forward, Listener, Redirect, Snapshot
@@ -64,7 +67,7 @@ def assign(wanted: Iterable[str], held: dict[str, int]) -> dict[str, int]:
     if not wanted:
         return held
     slots = dict(held)
-    ends = {"cells": 0, "group": 0, "state": 0}
+    ends = {"cells": 0, "group": 0, "state": 0, "words": 0}
     for key, place in held.items():
         area, size = _area(key)
         ends[area] = max(ends[area], place + size)
@@ -82,6 +85,26 @@ def assign(wanted: Iterable[str], held: dict[str, int]) -> dict[str, int]:
     return slots
 
 
+def remember(gone: Iterable[tuple[str, str, str]], held: dict[str, int]) -> dict[str, int]:
+    """Return `held` with the zones of targets that left: (target group, target, zone)."""
+    slots = dict(held)
+    for group, target, zone in gone:
+        number = slots.get(f"zone|{zone}")
+        if number is None:
+            number = slots[f"zone|{zone}"] = sum(key.startswith("zone|") for key in slots)
+        slots[f"gone|{group}|{target}"] = number
+    return slots
+
+
+def zones_of_gone(slots: Mapping[str, int]) -> dict[tuple[str, str], str]:
+    """Return (target group, target) → zone of those that left, each as it was when it left last."""
+    named = {number: key.partition("|")[2] for key, number in slots.items() if key.startswith("zone|")}
+    gone = (key.split("|") for key in slots if key.startswith("gone|"))
+    return {(group, target): named[slots[f"gone|{group}|{target}"]] for _, group, target in gone}
+
+
 def _area(key: str) -> tuple[str, int]:
     kind = key.partition("|")[0]
+    if kind in ("gone", "zone"):
+        return ("words", 0)
     return (kind, 1) if kind in ("group", "state") else ("cells", layout.BLOCKS[kind])

@@ -182,7 +182,7 @@ def text(drill: dict[str, Any]) -> str:
     for key, told in (("back_s", "the zone got its first request"), ("share_back_s", "it had its share again")):
         if drill[key] is not None:
             lines.append(f"{drill[key]:g} s after it ended {told}")
-    zones = sorted({zone for phase in drill["phases"].values() if phase for zone in phase["zones"]})
+    zones = sorted({zone for phase in drill["phases"].values() if phase for zone in phase["zones"] if zone})
     rows = [("PHASE", "SECONDS", "REQUESTS", "FAILED", "P50", "P99", *(zone.upper() for zone in zones))]
     for name in _PHASES:
         phase = drill["phases"][name]

@@ -68,7 +68,7 @@ def summary(document: dict[str, Any], now: datetime) -> list[str]:
     config, workers = document["config"], document["workers"]
     alive = sum(worker["pid"] != 0 for worker in workers)
     restarts = sum(worker["restarts"] for worker in workers)
-    told = f"{alive} of {len(workers)} workers" + (f", {restarts} restarts" if restarts else "")
+    told = f"{alive} of {len(workers)} workers" + (f", {restarts} restart{'s' * (restarts != 1)}" if restarts else "")
     lines = [
         f"balancer {document['version']}{' (compiled)' if document.get('compiled') else ''}, {told}",
         f"configuration version {config['version']}, loaded {ago(config['loaded_at'], now)}",
@@ -93,6 +93,8 @@ def heading(group: dict[str, Any]) -> str:
     states = [one["state"] for one in group["targets"] if one["state"] not in _OUT]
     gone = [f", {count} {state}" for state in _OUT if (count := sum(one["state"] == state for one in group["targets"]))]
     out = "".join(gone)
+    if group.get("vanished"):
+        out += f", {group['vanished']} vanished (counted in its zone for 60 s)"
     panic = ", PANIC: unhealthy targets serve too" if group["panic"] else ""
     return f"{group['name']}: {group['policy']}, {states.count('healthy')} of {len(states)} targets healthy{out}{panic}"
 

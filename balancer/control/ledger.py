@@ -366,6 +366,10 @@ class Ledger:
         ]
         return standings + self._missing.standings(group, len(standings))
 
+    def missing(self, group: str) -> int:
+        """Return how many addresses of a group have vanished and are counted in its zones for a while."""
+        return self._missing.count(group)
+
     def factors(self, group: str, now: float) -> dict[str, float]:
         """Return the part of its weight that each target gets; 1 for all while all that serve start slowly."""
         records = self.group(group)

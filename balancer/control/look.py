@@ -58,6 +58,7 @@ def _group(control: Control, group: TargetGroup) -> GroupPicture:
             _target(record, factors[record.target.name], drilled=control.ledger.drilled(record))
             for record in control.ledger.group(group.name)
         ),
+        vanished=control.ledger.missing(group.name),
     )
 
 

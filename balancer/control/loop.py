@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable
 
 from balancer.board import layout
 from balancer.board.board import Board
+from balancer.board.slots import zones_of_gone
 from balancer.control import log
 from balancer.control.discovery.dns import Ask, Dns, ask
 from balancer.control.discovery.merge import host_of, hosts, source
@@ -214,6 +215,7 @@ class Control:
         """Go on with what is published: control has started anew."""
         drains = {group.name: group.drain_timeout for group in running.target_groups}
         ends = {key: kept[key].since.monotonic + drains[key[0]] for key in leaving}
+        self.zones.update(zones_of_gone(running.slots))
         self.published.adopt(running, base, ends)
         self.want_names(base)
         self._take_over(running, ends, kept)

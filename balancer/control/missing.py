@@ -55,6 +55,10 @@ class Missing:
         """Drop a group that is gone."""
         self._entries.pop(group, None)
 
+    def count(self, group: str) -> int:
+        """Return how many of a group are missing."""
+        return len(self._entries.get(group, []))
+
     def standings(self, group: str, first: int) -> list[Standing]:
         """Return what zone maths should know of them; slots count from `first`."""
         return [

@@ -54,7 +54,10 @@ class ZonePicture:
 
 @dataclass(frozen=True, slots=True)
 class GroupPicture:
-    """One target group; `tiers`: the zones of each with its share in force, in percent."""
+    """One target group; `tiers`: the zones of each with its share in force, in percent.
+
+    `vanished`: addresses that discovery lost less than a minute ago, counted in the totals of zones.
+    """
 
     name: str
     policy: str
@@ -62,6 +65,7 @@ class GroupPicture:
     zones: tuple[ZonePicture, ...]
     tiers: tuple[tuple[tuple[str, ...], int], ...]
     targets: tuple[TargetPicture, ...]
+    vanished: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,9 @@ class Published:
                 return
         revision = running.revision + 1 if running is not None else 1
         held = running.slots if running is not None else {}
+        gone = _gone(running, snapshot) if running is not None else []
+        if gone:
+            held = slots.remember(gone, held)
         try:
             snapshot = replace(snapshot, revision=revision, slots=slots.assign(slots.keys(snapshot, running), held))
         except slots.NoRoom:
@@ -140,3 +143,15 @@ def _own(listeners: Iterable[str]) -> Iterable[tuple[str, int]]:
     for address in listeners:
         host, _, port = address.rpartition(":")
         yield host.strip("[]"), int(port)
+
+
+def _gone(before: Snapshot, after: Snapshot) -> list[tuple[str, str, str]]:
+    """Return (target group, target, zone) of those that `after` has no more: what they counted keeps its zone."""
+    groups = {group.name: group for group in after.target_groups}
+    gone: list[tuple[str, str, str]] = []
+    for group in before.target_groups:
+        now = groups.get(group.name)
+        if now is not group:
+            left = {target.name for target in now.targets} if now is not None else set()
+            gone += [(group.name, target.name, target.zone) for target in group.targets if target.name not in left]
+    return gone

@@ -71,6 +71,11 @@ class Record:
         """What the configuration alone makes of it: drain, disabled, or serve."""
         return "disabled" if self.target.disabled else "drain" if self.target.drain else "serve"
 
+    @property
+    def held_out(self) -> bool:
+        """Whether it is drained or disabled, and still a target of its group."""
+        return self.leaving_until is None and self.state in (State.DRAINING, State.DISABLED)
+
     def take_over(self, group: TargetGroup, target: Target) -> None:
         """Take another snapshot's settings; counting begins anew if the check is another one."""
         if group.health_check != self.group.health_check:

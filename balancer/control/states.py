@@ -150,16 +150,24 @@ class States:
         for zone in shares.assessment.zones:
             key = (name, zone.zone)
             present.add(key)
+            share = f"{round(shares.by_zone.get(zone.zone, 0))}%"
             if zone.healthy == 0 and zone.total > 0 and zone.zone not in unknown and key not in self._lost:
                 self._lost.add(key)
                 drilled = "yes" if ledger.drills(name, zone.zone) else None
                 said = log.info if drilled else log.warn
+                panic = "yes" if shares.assessment.panic else None  # then it serves nevertheless
+                healthy = f"0/{zone.total}"
                 said(
-                    "zone was lost", group=name, zone=zone.zone, healthy=f"0/{zone.total}", share="0%", drilled=drilled
+                    "zone was lost",
+                    group=name,
+                    zone=zone.zone,
+                    healthy=healthy,
+                    share=share,
+                    panic=panic,
+                    drilled=drilled,
                 )
             elif zone.healthy > 0 and key in self._lost:
                 self._lost.discard(key)
-                share = f"{round(shares.by_zone.get(zone.zone, 0))}%"
                 log.info(
                     "zone was regained", group=name, zone=zone.zone, healthy=f"{zone.healthy}/{zone.total}", share=share
                 )

@@ -8,7 +8,8 @@
 3. score = min(100, factor × available // counted) in integers. Walked in order, a tier gets its score of what is left;
    scores that sum up to less than 100 are scaled up to it.
 4. Panic (fail open): the scores sum up to less than 100 and the ratio of the tier is below the threshold. Then those
-   with soft evidence against them serve too, and those where nothing listens only if there is nobody else.
+   with soft evidence against them serve too, and those where nothing listens only if there is nobody else. While all that
+   are there are healthy there is no panic, however many have vanished: it would add nobody.
 
 Source: load balancing notes 2.9; Envoy priority levels and panic threshold.
 """
@@ -168,8 +169,8 @@ def assess(zones: Zones, standings: Sequence[Standing]) -> Assessment:
     weights = [weigh(group) for group in grouped]
     scores = [_score(zones.overprovisioning_factor, available, counted) for available, counted in weights]
     panics = [
-        sum(scores) < 100 and counted > 0 and available * 100 < zones.panic_threshold * counted
-        for available, counted in weights
+        sum(scores) < 100 and counted > 0 and available * 100 < zones.panic_threshold * counted and not _all_well(group)
+        for group, (available, counted) in zip(grouped, weights)
     ]
     chosen = [members(group, panic) for group, panic in zip(grouped, panics)]
     shares = share_out(scores) if any(scores) else _share_of_the_last(grouped, chosen)
@@ -215,6 +216,12 @@ def zone_shares(assessment: Assessment, shares: Sequence[int], standings: Sequen
 def _score(factor: int, available: int, counted: int) -> int:
     # integers: floats give 97 instead of 98 for 7 of 10
     return min(100, factor * available // counted) if counted else 0
+
+
+def _all_well(standings: Sequence[Standing]) -> bool:
+    """Return whether some may be picked, and all of these are healthy."""
+    states = {target.state for target in standings if target.usable}
+    return states == {State.HEALTHY}
 
 
 def _share_of_the_last(

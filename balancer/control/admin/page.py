@@ -58,10 +58,12 @@ def _summary(status: dict[str, Any]) -> str:
 def _group(group: dict[str, Any]) -> str:
     name = escape(group["name"])
     panic = ' <strong class="fault">panic: unhealthy targets serve too</strong>' if group["panic"] else ""
+    gone = group["vanished"]
+    vanished = f" {gone} vanished, counted in the zones for 60 s." if gone else ""
     zones = _table("Zones", ("name", "healthy", "total", "share"), group["zones"])
     columns = ("name", "address", "zone", "weight", "state", "since", "reason", "active_requests")
     return (
-        f"<h2>Target group {name}</h2><p>Policy {escape(group['policy'])}.{panic}</p>"
+        f"<h2>Target group {name}</h2><p>Policy {escape(group['policy'])}.{vanished}{panic}</p>"
         f"{zones}{_table('Targets', columns, group['targets'])}"
     )
 

@@ -104,6 +104,7 @@ SCHEMAS: dict[str, Schema] = {
         name=_TEXT,
         policy=_TEXT,
         panic=_TRUTH,
+        vanished={**_COUNT, "description": "addresses that discovery lost, counted in the totals of zones for 60 s"},
         zones={"type": "array", "items": _object(name=_TEXT, healthy=_COUNT, total=_COUNT, share=_PERCENT)},
         tiers={"type": "array", "items": _object(zones={"type": "array", "items": _TEXT}, share=_PERCENT)},
         targets=_list("Target"),

@@ -129,6 +129,7 @@ def _group(group: GroupPicture, stats: Stats | None) -> Json:
         "name": group.name,
         "policy": group.policy,
         "panic": group.panic,
+        "vanished": group.vanished,
         "zones": [
             {"name": zone.name, "healthy": zone.healthy, "total": zone.total, "share": round(zone.share, 1)}
             for zone in group.zones

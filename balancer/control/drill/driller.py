@@ -194,6 +194,7 @@ class Driller:
                 tuple(ledger.standings(group.name)),
                 sum(stats.active(group.name, target.name) for target in group.targets) if stats is not None else 0,
                 group.max_connections,
+                frozenset(slot for slot, record in enumerate(ledger.group(group.name)) if record.held_out),
             )
             for group in ledger.groups.values()
         ]

@@ -2,15 +2,16 @@
 
 Rules
 1. The rest is what a group has without the drilled zone, by the same zone maths: it must come to a score of 100, and
-   take what runs now.
+   take what runs now. Who is drained or disabled counts there as missing: it is capacity that nobody can lean on.
 2. What may not begin must not go on: the guard rail applies the same rule while the drill runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from balancer.model.names import Evidence, State
 from balancer.model.snapshot import Zones
 from balancer.picking.zones import Assessment, Standing, assess
 
@@ -19,13 +20,17 @@ LEAST_FAILED = 3  # failures in the window below which no ratio counts: one of f
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One target group as a drill sees it. `active`: requests in flight; `most`: what one target takes, or 0."""
+    """One target group as a drill sees it. `active`: requests in flight; `most`: what one target takes, or 0.
+
+    `out`: slots of those who are drained or disabled and belong to the group still; who left it for good is not missed.
+    """
 
     name: str
     zones: Zones
     standings: tuple[Standing, ...]
     active: int = 0
     most: int = 0
+    out: frozenset[int] = frozenset()
 
     def has(self, zone: str) -> bool:
         """Return whether any target is in the zone."""
@@ -77,7 +82,12 @@ def lost(part: Part) -> list[str]:
 
 def rest(part: Part, zone: str) -> Assessment:
     """Return what a group has without the zone."""
-    return assess(part.zones, [standing for standing in part.standings if standing.zone != zone])
+    others = [standing for standing in part.standings if standing.zone != zone]
+    return assess(part.zones, [_missed(standing) if standing.slot in part.out else standing for standing in others])
+
+
+def _missed(standing: Standing) -> Standing:
+    return replace(standing, state=State.UNHEALTHY, evidence=Evidence.HARD)
 
 
 def _refusal(part: Part, zone: str) -> str:
@@ -89,6 +99,8 @@ def _refusal(part: Part, zone: str) -> str:
     if total < 100:
         available, counted = (sum(getattr(tier, what) for tier in left.tiers) for what in ("available", "counted"))
         told = ", ".join(f"{one.zone} {one.healthy}/{one.total}" for one in left.zones)
+        out = sum(standing.slot in part.out for standing in others)
+        told += f"; {out} of them drained or disabled" if out else ""
         return f"{part.name}: the rest would carry {total} of 100: {available} of {counted} of its weight ({told})"
     members = sum(len(tier.members) for tier in left.tiers)
     if part.most and part.active > members * part.most:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from balancer.board import layout
-from balancer.board.slots import NoRoom, assign, forwards, keys
+from balancer.board.slots import NoRoom, assign, forwards, keys, remember, zones_of_gone
 from balancer.model.snapshot import FixedResponse, Forward, Listener, Match, Rule, Snapshot, Target, TargetGroup
 
 KINDS = ["listener", "flow", "hits", "target", "reasons", "checks", "failovers", "group", "state"]
@@ -121,3 +121,11 @@ def test_what_is_the_same_as_before_needs_no_look_at_its_places() -> None:
     elsewhere = replace(SNAPSHOT, listeners=(replace(SNAPSHOT.listeners[0], rules=(rule("c"),)),))
     assert assign(keys(elsewhere, SNAPSHOT), held) == assign(keys(elsewhere), held)
     assert assign(keys(SNAPSHOT, SNAPSHOT), held) is held
+
+
+def test_targets_that_left_keep_their_last_zone_and_take_no_place() -> None:
+    held = assign(keys(SNAPSHOT), {})
+    once = remember([("a", "a1", "zone-a"), ("a", "a2", "zone-b")], held)
+    again = remember([("a", "a1", "zone-b"), ("b", "b1", "zone-c")], once)
+    assert zones_of_gone(again) == {("a", "a1"): "zone-b", ("a", "a2"): "zone-b", ("b", "b1"): "zone-c"}
+    assert {**assign(["checks|new|1"], held), **again} == assign(["checks|new|1"], again)

@@ -27,7 +27,8 @@ BACKUP = Zones(mode=ZoneMode.ACTIVE_BACKUP, order=("a", "b"))
 STATES = {
     "h": (State.HEALTHY, Evidence.NONE),
     "u": (State.UNHEALTHY, Evidence.HARD),
-    "d": (State.DRAINING, Evidence.NONE),
+    "d": (State.DRAINING, Evidence.NONE),  # by the operator
+    "l": (State.DRAINING, Evidence.NONE),  # it leaves: scaled down
     "?": (State.UNKNOWN, Evidence.NONE),
 }
 
@@ -35,8 +36,10 @@ STATES = {
 def part(zones: Zones = SPREAD, active: int = 0, most: int = 0, name: str = "demo", **by_zone: str) -> Part:
     """Return a group: `a="hhu"` are three targets in zone a."""
     standings = [(zone, *STATES[letter]) for zone, letters in by_zone.items() for letter in letters]
-    made = (Standing(slot, zone, 1, state, evidence) for slot, (zone, state, evidence) in enumerate(standings))
-    return Part(name, zones, tuple(made), active, most)
+    made = [Standing(slot, zone, 1, state, evidence) for slot, (zone, state, evidence) in enumerate(standings)]
+    letters = "".join(by_zone.values())
+    out = frozenset(slot for slot, letter in enumerate(letters) if letter == "d")
+    return Part(name, zones, tuple(made), active, most, out)
 
 
 MAY = [
@@ -47,7 +50,14 @@ MAY = [
     ("half of the rest is down", part(a="hh", b="hu"), "the rest would carry 70 of 100: 1 of 2 of its weight (b 1/2)"),
     ("a third of the rest is down, which is a little too much", part(a="h", b="hhu"), "carry 93 of 100"),
     ("a quarter of it is", part(a="h", b="hh", c="hu"), ""),
-    ("the rest is drained", part(a="hh", b="dd"), "the rest would carry 0 of 100: 0 of 0 of its weight (b 0/0)"),
+    ("the rest is drained", part(a="hh", b="dd"), "the rest would carry 0 of 100: 0 of 2 of its weight (b 0/2; 2 of"),
+    (
+        "one of two other zones is drained",
+        part(a="hh", b="hh", c="dd"),
+        "carry 70 of 100: 2 of 4 of its weight (b 2/2, c",
+    ),
+    ("one of four others is drained", part(a="hh", b="hh", c="hd"), ""),
+    ("one of two others leaves for good", part(a="hh", b="hl"), ""),
     ("the first of two tiers", part(BACKUP, a="hhhh", b="h"), ""),
     ("the second of two tiers, the first is half down", part(BACKUP, a="hu", b="hh"), "carry 70 of 100"),
     ("more runs than the rest takes", part(a="h", b="h", active=11, most=10), "11 requests run and the rest takes 10"),

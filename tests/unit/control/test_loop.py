@@ -141,6 +141,12 @@ async def test_a_container_that_comes_back_with_another_address_serves_again_at_
         await one.healthy("web#3", within=2.0)
         assert one.addresses()["web#3"] == "127.0.0.4"
         await wait_for_async(lambda: set(one.addresses()) == {"web#1", "web#3"}, 4.0, "web#2 is gone")
+        # what web#2 has counted keeps its zone, also for a control that never saw it
+        running = one.control.running
+        assert running is not None
+        async with stage(running) as second:
+            second.control.adopt(running, base(port=port), {}, ())
+            assert second.control.zones["demo", "web#2"] == "zone-a"
         assert not [standing for standing in one.control.ledger.standings("demo") if standing.missing]
 
 

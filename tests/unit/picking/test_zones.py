@@ -187,3 +187,13 @@ def test_a_zone_says_how_many_of_its_targets_are_healthy() -> None:
 def test_what_rounding_leaves_goes_to_the_first_tier_with_a_score() -> None:
     assert share_out((0, 33, 33, 33)) == (0, 34, 33, 33)
     assert share_out((0, 0)) == (0, 0)
+
+
+@pytest.mark.parametrize("there", [(H,), (H, H), (H, State.DRAINING)])
+def test_no_panic_while_all_that_are_there_are_healthy(there: tuple[State, ...]) -> None:
+    standings = [Standing(slot, "a", 1, state) for slot, state in enumerate(there)]
+    gone = [Standing(9 + slot, "a", 1, U, HARD, missing=True) for slot in range(5)]
+    result = assess(Zones(), standings + gone)
+    assert not result.panic and result.shares == (100,)
+    assert result.zones[0].total >= 6  # the vanished count in the zone all the same
+    assert assess(Zones(), [*standings, *gone, Standing(8, "a", 1, U, SOFT)]).panic
