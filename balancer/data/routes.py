@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from balancer.board import layout
 from balancer.data.group import LiveGroup
+from balancer.data.http import answers
 from balancer.data.http.memory import ResponseMemory
 from balancer.data.peers import network_of
 from balancer.data.place import Place
@@ -155,7 +156,7 @@ class RedirectRoute(Route):
         to = redirect.location(
             self._action.to, "http", block.host or "", exchange.client.listener.port, path, line.query
         )
-        exchange.reply(self._action.status, "", b"", (("Location", to),))
+        answers.reply(exchange, self._action.status, "", b"", (("Location", to),))
 
 
 class LimitedRoute(Route):
@@ -225,7 +226,7 @@ class FixedRoute(Route):
         self._body = action.body.encode()
 
     def answer(self, exchange: Exchange) -> None:
-        exchange.reply(self._action.status, self._action.content_type, self._body)
+        answers.reply(exchange, self._action.status, self._action.content_type, self._body)
 
 
 class NoRoute(Route):

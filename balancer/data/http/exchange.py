@@ -10,7 +10,7 @@ comes back late (a connect, a place in a queue) can tell that nobody waits for i
 Rules
 1. A request is sent a second time only if it provably was not taken, or is idempotent and its body is still here.
 2. Once a byte of the final response is with the client there is no other try: what breaks then is an abort.
-3. A reason is set where the failure is seen, once. Every request ends exactly once: in `_close`, or on the short way in
+3. A reason is set where the failure is seen, once. Every request ends exactly once: in `close`, or on the short way in
    `whole_response`.
 """
 
@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from balancer.data import record
 from balancer.data.deadlines import NEVER
-from balancer.data.http import replies, tries
+from balancer.data.http import answers, replies, tries
 from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
 from balancer.data.http.framing import LAST_CHUNK, chunk
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
 from balancer.data.http.response_head import ResponseHead
-from balancer.data.http.tunnel import Tunnel
 from balancer.data.place import ID_ENDS, Place, log
 from balancer.data.recent import ended
 from balancer.data.target import MAX_IDLE, MAX_REQUESTS
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from balancer.board.records import Try
     from balancer.data.group import LiveGroup
     from balancer.data.http.client import ClientProtocol
+    from balancer.data.http.tunnel import Tunnel
     from balancer.data.http.upstream import UpstreamProtocol
     from balancer.data.routes import Route
     from balancer.data.target import LiveTarget
@@ -222,7 +222,7 @@ class Exchange:
 
         if block.max_forwards == 0 and line.method == b"OPTIONS":
             self.route, self.group = client.listener.nowhere, None
-            self.reply(204, "", b"", (("Allow", replies.ALLOW),))
+            answers.reply(self, 204, "", b"", (("Allow", replies.ALLOW),))
             return
         if place.overload.share and place.overload.turns_away():
             self.route, self.group = client.listener.nowhere, None
@@ -440,9 +440,9 @@ class Exchange:
         if not self.fresh:  # it went the long way, where these may have been set
             self._replay = None
             if self.retrying is not None:
-                self._stop_retrying()
+                self.stop_retrying()
             if self.deadline is not NEVER:
-                self._unwatch()
+                self.unwatch()
         self.target = None
         if last:
             client.done(keep=False)
@@ -500,7 +500,7 @@ class Exchange:
             extra += b"Connection: keep-alive\r\n"
         self.head_sent = True
         self.client.stop_expecting()  # no 100 may follow the final head
-        self._stop_retrying()
+        self.stop_retrying()
         self.client.transport.write(head.out + extra + self.id_line)
         connection.deadline = now + (group.spec.timeouts.response_idle or NEVER)
         return True
@@ -518,48 +518,7 @@ class Exchange:
         if self._framing == _CHUNK:
             self.client.transport.write(LAST_CHUNK)
         self.leave(keep=keep and self.request_done)
-        self._close()
-
-    def switched(self, head: ResponseHead, rest: bytes) -> None:
-        """A 101 came: from here on client and target talk past us, if that is what was asked for."""
-        connection = self.upstream
-        assert connection is not None
-        if not self.block.upgrade or head.upgrade != self.block.upgrade:
-            tries.failed(self, Reason.UPGRADE_FAILED, "a 101 that nobody asked for", "gateway")
-            return
-        self.status = self.upstream_status = 101
-        self.from_upstream = self.head_sent = True
-        self._stop_retrying()
-        self.first_byte = time.monotonic() - self.started
-        if self.group is not None and self.target is not None and self.target.troubled:
-            self.group.responded(self.target, 101)
-        client = self.client
-        client.transport.write(
-            head.out + b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.block.upgrade + self.id_line + rest
-        )
-        self._unwatch()
-        connection.deadline = NEVER
-        connection.leave_to_tunnel()
-        early = client.leave_to_tunnel()
-        timeouts = client.listener.spec.timeouts
-        self.tunnel = Tunnel(
-            client.transport, connection.transport, self.place.deadlines, timeouts.tunnel_idle, 60.0, self._tunnel_over
-        )
-        self.tunnel.upstream.bytes = len(rest)
-        self.client.listener.tunnels.add(self)
-        if early:
-            self.tunnel.client.data_received(early)
-
-    def _tunnel_over(self, reason: Reason | None, bytes_in: int, bytes_out: int) -> None:
-        self.client.listener.tunnels.discard(self)
-        self.tunnel = None
-        self.bytes_in, self.bytes_out, self.reason = bytes_in, bytes_out, reason
-        if self.upstream is not None:
-            self.upstream.tunnel_over()
-            self.upstream = None
-        self.leave(keep=False)
-        self._close()
-        self.client.tunnel_over()
+        self.close()
 
     # Back-pressure: a full side stops the other's reading
 
@@ -673,7 +632,7 @@ class Exchange:
         if self.group is not None:
             self.group.count_retry(reason)
 
-    def _stop_retrying(self) -> None:
+    def stop_retrying(self) -> None:
         if self.retrying is not None:
             self.retrying.retrying -= 1
             self.retrying = None
@@ -688,42 +647,7 @@ class Exchange:
         self.target = last
         self.reason = reason
         self.detail = detail
-        client = self.client
-        close = not self.keep or self.place.draining or not client.can_discard()
-        self.status, data = replies.failure(
-            reason,
-            request_id=self.request_id,
-            as_json=replies.wants_json(replies.accept_of(self.block.out)),
-            is_head=self.line.is_head,
-            close=close,
-            status=status,
-            headers=headers,
-            keep_alive=self.line.minor == 0 and not close,
-        )
-        self.keep = not close
-        self.bytes_out = len(data) - data.find(b"\r\n\r\n") - 4
-        client.transport.write(data)
-        self._close()
-
-    def reply(self, status: int, kind: str, body: bytes, headers: replies.Headers = ()) -> None:
-        """Answer by rule: a redirect or a fixed response."""
-        client = self.client
-        close = not self.keep or self.place.draining or not client.can_discard()
-        self.keep = not close
-        self.status = status
-        data = replies.answer(
-            status,
-            kind,
-            body,
-            request_id=self.request_id,
-            is_head=self.line.is_head,
-            close=close,
-            headers=headers,
-            keep_alive=self.line.minor == 0 and self.keep,
-        )
-        self.bytes_out = 0 if self.line.is_head else len(body)
-        client.transport.write(data)
-        self._close()
+        answers.failure(self, reason, status, headers)
 
     def abort(self, reason: Reason, detail: str) -> None:
         """The response has begun and cannot be finished: end so that the client cannot take it for complete."""
@@ -733,7 +657,7 @@ class Exchange:
             self.status = self.reason.status or Reason.INTERNAL_ERROR.status
         self.leave(keep=False)
         self.keep = False
-        self._close(aborted=True)
+        self.close(aborted=True)
 
     def request_failed(self, reason: Reason, detail: str, status: int = 0) -> None:
         """The client's body breaks the rules, or stopped coming: its fault, so no other try."""
@@ -755,7 +679,7 @@ class Exchange:
         self.leave(keep=False)
         self.target = last
         self.keep = False
-        self._close(aborted=True)
+        self.close(aborted=True)
 
     def guarded(self, step: Callable[[_T], None], value: _T) -> None:
         """Take a step from outside a protocol's callback: an exception is this request's, not the task's."""
@@ -806,12 +730,12 @@ class Exchange:
             if self.group is not None and self.group.waiting:
                 self.group.wake()
 
-    def _close(self, *, aborted: bool = False) -> None:
+    def close(self, *, aborted: bool = False) -> None:
         if self.retrying is not None:
-            self._stop_retrying()
+            self.stop_retrying()
         now = time.monotonic()
         self.fresh = False
-        self._unwatch()
+        self.unwatch()
         try:
             record.close(self, now)
         except Exception:  # the request is over all the same
@@ -820,7 +744,7 @@ class Exchange:
         self._replay = None  # an idle connection holds nothing
         self.client.done(keep=self.keep, aborted=aborted)
 
-    def _unwatch(self) -> None:
+    def unwatch(self) -> None:
         """The limit for the whole request no longer runs."""
         self.deadline = NEVER
         self.place.deadlines.watched.discard(self)

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from balancer.data.deadlines import NEVER
+from balancer.data.http import switching
 from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
 from balancer.data.http.framing import ChunkReader
 from balancer.data.http.response_head import MAX_RESPONSE_HEAD, ResponseHead
@@ -262,7 +263,7 @@ class UpstreamProtocol:
             if self._interim > MAX_INTERIM:
                 raise Bad(Reason.BAD_RESPONSE, "more than 16 interim responses")
             if head.status == 101:
-                exchange.switched(head, rest)
+                switching.switched(exchange, head, rest)
                 return
             exchange.interim(head)
             if rest and self.exchange is exchange:
