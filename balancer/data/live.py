@@ -147,7 +147,7 @@ class Live:
                 for live, spec in zip(group.targets, group.spec.targets, strict=True):
                     if not settled or live.spec != spec:
                         live.configure(group.spec, spec)
-                    live.show_streaks()
+                        live.show_streaks()
         for name, group in self.groups.items():
             if name not in found.groups:
                 group.dissolve()
