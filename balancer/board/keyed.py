@@ -17,12 +17,14 @@ _WAYS = layout.WAYS
 class Keyed:
     """One kind of table, as the worker of a place uses it. A pair (at, tag) stands for a key: see `find`."""
 
-    __slots__ = ("_others", "_own", "_salt")
+    __slots__ = ("_forgotten", "_head", "_others", "_own", "_salt")
 
     def __init__(self, board: Board, kind: int, place: int, places: int) -> None:
         tables = board.tables(kind, places)
         self._own = tables[place]
         self._others = [table for number, table in enumerate(tables) if number != place]
+        self._head = board.row_head(place)
+        self._forgotten = layout.ROW_FORGOTTEN + kind
         self._salt = board.cells[layout.SALT].to_bytes(8, "big")
 
     def find(self, key: bytes) -> tuple[int, int]:
@@ -38,8 +40,8 @@ class Keyed:
         """Return the values that the other workers have written."""
         return [_value(table, at, tag) for table in self._others]
 
-    def put(self, at: int, tag: int, value: int) -> None:
-        """Write this worker's value; 0 forgets the key."""
+    def put(self, at: int, tag: int, value: int, worthless: int = 0) -> None:
+        """Write this worker's value; 0 forgets the key. A value up to `worthless` is given up without being counted."""
         own = self._own
         tags: list[int] = own[at : at + _WAYS].tolist()
         if tag in tags:
@@ -51,6 +53,8 @@ class Keyed:
         else:
             values: list[int] = own[at + _WAYS : at + 2 * _WAYS].tolist()
             way = values.index(min(values))
+            if values[way] > worthless:
+                self._head[self._forgotten] += 1
         own[at + way] = 0  # a reader between these three sees no key rather than another's value
         own[at + _WAYS + way] = value
         own[at + way] = tag if value else 0

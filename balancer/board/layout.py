@@ -97,7 +97,9 @@ ROW_HEAD = 64
     ROW_SHED,  # percent of the requests that it turns away (gauge)
     ROW_BUFFERED,  # bytes that wait in it (gauge)
     ROW_FAILED,  # tries that failed at a target
-) = range(13)
+    ROW_OPEN_FULL,  # turns of its clock at which a request under way found no room in OPEN
+    ROW_FORGOTTEN,  # keys that TABLES gave up for want of room, a cell a kind
+) = range(15)
 ROW_GAUGES = (ROW_ACTIVE, ROW_CONNECTIONS, ROW_LAG, ROW_SHED, ROW_BUFFERED)
 CELLS = 1 << 20
 ROW = ROW_HEAD + CELLS
@@ -159,9 +161,10 @@ TARGET_BLOCK = 4
 TARGET_GAUGES = (TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE, TARGET_STREAKS)
 STREAK_BITS = 16  # of TARGET_STREAKS: failed connects in a row, then (shifted) gateway failures in a row
 STREAK = (1 << STREAK_BITS) - 1
-# reasons: target group; failures by reason code, then retries by reason code
+# reasons: target group; failures by reason code, then retries by reason code; in the last cell those who wait (gauge)
 REASONS_RETRIES = 128
 REASONS_BLOCK = 256
+REASONS_QUEUED = REASONS_BLOCK - 1
 # What control counts lies in the same cells of a row of its own, the last place: no worker ever has it.
 CONTROL_PLACE = MAX_WORKERS - 1
 # checks: target group × target; probes by result, in the order of `ProbeResult`
@@ -174,7 +177,7 @@ GAUGES: dict[str, tuple[int, ...]] = {
     "flow": (),
     "hits": (),
     "target": TARGET_GAUGES,
-    "reasons": (),
+    "reasons": (REASONS_QUEUED,),
     "checks": (),
     "failovers": (),
 }

@@ -157,7 +157,11 @@ class _Families:
                 labels = f'target_group="{group}",target="{target}"'
                 requests.add(labels, inside)
                 connections.add(labels, connected)
-        yield from (requests, connections, accepted)
+        queued = _gauge("queued_requests", "Requests that wait in a group's queue.", "target_group")
+        for group, waiting in self._stats.queued():
+            if group in self._groups:
+                queued.add_metric((group,), waiting)
+        yield from (requests, connections, accepted, queued)
 
     def _states(self) -> Iterator[Metric]:
         states = _Series("target_state", "1 for the present state, 0 for the others.", "gauge")
@@ -218,6 +222,12 @@ class _Families:
         dropped = _counter("access_log_dropped", "Access log lines that could not be written.", ())
         dropped.add_metric((), self._stats.head(layout.ROW_LOG_DROPPED))
         yield dropped
+        full = _counter("explain_table_full", "Looks at which a request under way found no room to be noted.", ())
+        full.add_metric((), self._stats.head(layout.ROW_OPEN_FULL))
+        forgotten = _counter("client_keys_forgotten", "Clients forgotten for want of room, by table.", ("table",))
+        for kind, name in ((layout.RATES, "rates"), (layout.CLIENTS, "connections")):
+            forgotten.add_metric((name,), self._stats.head(layout.ROW_FORGOTTEN + kind))
+        yield from (full, forgotten)
         buffered = _gauge("buffered_bytes", "Bytes that wait in a worker for slow clients and targets.", "worker")
         lags = _gauge("loop_lag_seconds", "How late a worker's loop runs, median of a second.", "worker")
         shed = _gauge("shed_ratio", "The part of the requests that a worker turns away.", "worker")

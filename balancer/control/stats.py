@@ -113,6 +113,11 @@ class Stats:
             for code, reason in enumerate(REASONS):
                 yield group, reason.word, cells[code], cells[layout.REASONS_RETRIES + code]
 
+    def queued(self) -> Iterator[tuple[str, int]]:
+        """Yield (target group, requests that wait in its queue)."""
+        for (group,), slot in self.series("reasons"):
+            yield group, level(self._board.total(slot + layout.REASONS_QUEUED, self._places))
+
     def checks(self) -> Iterator[tuple[str, str, list[int]]]:
         """Yield (target group, target, probes by result in the order of `RESULTS`)."""
         for (group, target), slot in self.series("checks"):

@@ -379,6 +379,7 @@ class LiveGroup:
             self.waiting.extend(living)
         self.waiting.append((exchange, exchange.serial, until or time.monotonic() + self.spec.queue.timeout))
         self._living += 1
+        self._show_queue()
         exchange.in_queue = True
         return None
 
@@ -388,6 +389,11 @@ class LiveGroup:
             self.successor.dequeued()
         else:
             self._living -= 1
+            self._show_queue()
+
+    def _show_queue(self) -> None:
+        if self._reasons >= 0:
+            self.place.row[self._reasons + layout.REASONS_QUEUED] = self._living
 
     def dissolve(self) -> None:
         """The group is gone from the configuration: nobody looks at its queue any more, so nobody may wait in it."""

@@ -28,7 +28,7 @@ class Rates:
         full, wait = limit.bucket.take(max(table.own(at, tag), *table.others(at, tag), 0), now)
         if wait:
             return -(-wait // SECOND)
-        table.put(at, tag, full)
+        table.put(at, tag, full, now)  # a bucket that is full again need not be known
         return 0
 
 

@@ -218,10 +218,16 @@ class Recent:
     def look(self, now: float, exchanges: Iterable[Exchange]) -> None:
         """Called by the coarse clock: note those of `exchanges` that have been under way for longer than a tick."""
         self.wall = time.time() - time.monotonic()
+        full = False
         for exchange in exchanges:
-            if not exchange.open_slot and now - exchange.started > PERIOD and self._free:
+            if not exchange.open_slot and now - exchange.started > PERIOD:
+                if not self._free:
+                    full = True
+                    continue
                 exchange.open_slot = self._free.pop()
                 self.reopen(exchange, now)
+        if full:
+            self._board.row_head(self._place)[layout.ROW_OPEN_FULL] += 1
 
     def reopen(self, exchange: Exchange, now: float) -> None:
         """Note once more what is known of a request under way: it is at another target."""

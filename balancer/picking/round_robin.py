@@ -5,21 +5,27 @@
 2. After sum(weights) picks all credits are 0 again, so the cycle is computed once and a pick is a step along it. Where
    it would be too long to keep, `Turns` computes each pick.
 3. A pick beside the cycle (something was tried already) runs rule 1 over the untried, on credits of its own: the first
-   picks of other requests keep their exact shares whatever is retried in between.
+   picks of other requests keep their exact shares whatever is retried in between. Around a zone of a large group it is
+   drawn.
 
 Source: nginx, ngx_http_upstream_round_robin.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from heapq import heapify, heappop, heappush, heapreplace
+from itertools import accumulate
 from math import gcd, inf
 from operator import add
 
 from balancer.picking.view import View
 
 LONGEST_CYCLE = 1024  # turns; beyond it rule 1 is computed at each pick, unless all weights are equal
+FEW = 64  # targets among which a pick beside the cycle looks at each
+FEW_TRIED = 8  # beyond it, a pick among more than that is drawn by weight: a whole zone was tried
+DRAWS = 8  # from all; then from the untried
 MOST_AHEAD = 64  # picks that the very first view without a cycle may be ahead when it begins
 
 
@@ -122,7 +128,7 @@ def cycle(weights: Sequence[int]) -> tuple[int, ...]:
 class RoundRobin:
     """Smooth weighted round robin over a view."""
 
-    __slots__ = ("_at", "_beside", "_credits", "_cycle", "_random", "_turns", "_view")
+    __slots__ = ("_at", "_beside", "_credits", "_cycle", "_ends", "_random", "_turns", "_view")
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
@@ -130,8 +136,9 @@ class RoundRobin:
         self._cycle: tuple[int, ...] = ()  # slots
         self._at = 0
         self._turns: Turns | None = None  # in place of the cycle
-        self._beside: Turns | None = None  # made when it is asked for the first time
-        self._credits: dict[int, int] = {}  # what it begins with
+        self._ends: list[int] = []  # sums of the weights, to draw by
+        self._credits: dict[int, int] = {}  # beside the cycle, by slot
+        self._beside: Turns | None = None  # goes on from there in a large view, once it is asked
 
     def update(self, view: View) -> None:
         """Take another rotation and go on at the same part of the cycle; the very first starts anywhere in it.
@@ -144,8 +151,9 @@ class RoundRobin:
         if self._beside is not None:
             self._credits, self._beside = self._beside.credits(), None
         self._view, self._cycle, self._turns, self._at = view, (), None, 0
+        self._credits = {slot: self._credits.get(slot, 0) for slot in view.slots}
+        self._ends = []
         if not view.slots:
-            self._credits = {}
             return
         self._cycle = _kept_cycle(view)
         length = len(self._cycle)
@@ -177,9 +185,45 @@ class RoundRobin:
     def _pick_beside(self, tried: Collection[int]) -> int | None:
         if not tried:
             return self._turns.pick() if self._turns is not None else None
+        if len(self._view.slots) <= FEW:
+            return self._pick_among_few(tried)
+        if len(tried) > FEW_TRIED:
+            return self._draw(tried)
         if self._beside is None:
             self._beside = Turns(self._view, self._credits)
         return self._beside.pick_beside(tried)
+
+    def _pick_among_few(self, tried: Collection[int]) -> int | None:
+        credits = self._credits
+        best = -1
+        best_credit = total = 0
+        for slot, weight in zip(self._view.slots, self._view.weights):
+            if slot in tried:
+                continue
+            total += weight
+            credit = credits[slot] + weight
+            credits[slot] = credit
+            if best < 0 or credit > best_credit:
+                best, best_credit = slot, credit
+        if best < 0:
+            return None
+        credits[best] = best_credit - total
+        return best
+
+    def _draw(self, tried: Collection[int]) -> int | None:
+        slots, weights = self._view.slots, self._view.weights
+        if not self._ends:
+            self._ends = list(accumulate(weights))
+        for _ in range(DRAWS):
+            slot = slots[self._drawn(self._ends)]
+            if slot not in tried:
+                return slot
+        out = set(tried)
+        rest = [index for index, slot in enumerate(slots) if slot not in out]
+        return slots[rest[self._drawn(list(accumulate([weights[index] for index in rest])))]] if rest else None
+
+    def _drawn(self, ends: Sequence[int]) -> int:
+        return min(bisect(ends, self._random() * ends[-1]), len(ends) - 1)
 
 
 def _kept_cycle(view: View) -> tuple[int, ...]:

@@ -57,6 +57,11 @@ def test_a_set_that_is_full_gives_up_the_least(board: Board) -> None:
         table.put(at, tag, value)
     table.put(*keys[-1], 5)
     assert [table.own(*key) for key in keys] == [0, *range(11, 10 + layout.WAYS), 5]
+    forgotten = board.row_head(0)
+    assert forgotten[layout.ROW_FORGOTTEN + layout.RATES] == 1
+    table.put(*keys[0], 40, 5)  # what is given up now was worth nothing
+    assert forgotten[layout.ROW_FORGOTTEN + layout.RATES] == 1
+    assert forgotten[layout.ROW_FORGOTTEN + layout.CLIENTS] == 0
 
 
 def test_what_is_forgotten_makes_room(board: Board) -> None:

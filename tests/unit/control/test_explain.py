@@ -427,9 +427,13 @@ def test_more_open_requests_than_the_table_holds_cost_only_their_story() -> None
         clients = [set_.ask() for _ in range(3)]
         set_.go(0.35)
         assert sum(look.find(set_.board, 1, id_of(client)) is not None for client in clients) == 1
+        looks = set_.place.head[layout.ROW_OPEN_FULL]
+        assert looks > 0, "and a metric tells of it"
         for number in range(3):
             set_.answer(upstream=number)
         assert all(look.find(set_.board, 1, id_of(client)) is not None for client in clients)
+        set_.go(0.35)
+        assert set_.place.head[layout.ROW_OPEN_FULL] == looks
 
 
 # Lists

@@ -77,6 +77,18 @@ def test_failures_and_retries_have_their_reason_and_a_usual_one_is_there_with_ze
         assert seen.by("reason", "retries_total") == {"rescue": 3, "connect_refused": 0}
 
 
+def test_each_bound_says_when_it_is_reached() -> None:
+    with board() as made:
+        for place, waiting in ((0, 3), (1, 4)):
+            made.row(place)[SNAPSHOT.slots["reasons|demo"] + layout.REASONS_QUEUED] = waiting
+            made.row_head(place)[layout.ROW_OPEN_FULL] = 1
+        made.row_head(1)[layout.ROW_FORGOTTEN + layout.CLIENTS] = 5
+        seen = scrape(made)
+        assert seen.by("target_group", "queued_requests") == {"demo": 7}
+        assert seen.sum("explain_table_full_total") == 2
+        assert seen.by("table", "client_keys_forgotten_total") == {"rates": 0, "connections": 5}
+
+
 def test_what_was_counted_for_a_target_that_is_gone_stays_with_its_zone() -> None:
     with board() as made:
         made.row(0)[SNAPSHOT.slots["hits|web|demo|b"] + 1] = 9

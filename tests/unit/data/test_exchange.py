@@ -77,6 +77,8 @@ def test_a_queue_is_full_of_those_who_wait_not_of_those_who_have_left() -> None:
         assert len(live.waiting) < 100, "and those who have left are not kept for as long as they might have waited"
         others = [set_.ask(GET) for _ in range(9)]
         assert not any(other.take() for other in others)
+        shown = set_.place.row, set_.snapshot.slots["reasons|demo"] + layout.REASONS_QUEUED
+        assert shown[0][shown[1]] == 10
         assert b"queue_full" in set_.ask(GET).take()
         set_.republish(queue=Queue(10, 50.0))
         assert b"queue_full" in set_.ask(GET).take()
@@ -88,6 +90,7 @@ def test_a_queue_is_full_of_those_who_wait_not_of_those_who_have_left() -> None:
             set_.go(SLACK)
             assert client.take().endswith(b"ok")
         set_.check_quiet()
+        assert shown[0][shown[1]] == 0
         set_.ask(GET)
         assert not any(set_.ask(GET).take() for _ in range(10)) and b"queue_full" in set_.ask(GET).take()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -96,6 +97,17 @@ def test_retries_from_different_targets_do_not_starve_the_third() -> None:
     retried = Counter(picks(policy, 1, tried=((0,), (1,))[turn % 2]) for turn in range(90))
     assert min(retried.values()) >= 20
     assert set(retried) == set("abc")
+
+
+@pytest.mark.parametrize("zone", [4, 60], ids=["a few were tried", "a whole zone was"])
+def test_retries_in_a_large_group_are_shared_by_weight(zone: int) -> None:
+    weights = (1,) * 60 + (1, 3) * 60
+    policy = round_robin(*weights, random=Random(7).random)
+    seen = Counter(policy.pick(range(zone)) for _ in range(4000))
+    assert not set(seen) & set(range(zone))
+    light, heavy = (sum(seen[slot] for slot in range(60 + odd, 180, 2)) for odd in (0, 1))
+    assert heavy / light == pytest.approx(3.0, rel=0.15)
+    assert policy.pick(range(180)) is None
 
 
 def test_no_target_is_left_when_all_were_tried() -> None:
