@@ -521,6 +521,8 @@ class Exchange:
         self.client.listener.tunnels.add(self)
         if early:
             self.tunnel.client.data_received(early)
+        if client.has_ended() and not self.tunnel.client.eof_received():  # a FIN that came before the 101
+            client.transport.close()
 
     def _tunnel_over(self, reason: Reason | None, bytes_in: int, bytes_out: int) -> None:
         self.client.listener.tunnels.discard(self)
