@@ -19,6 +19,8 @@ __all__ = ["AccessLog", "Clock", "path_text", "quote"]
 MAX_PENDING = 8 * 1024 * 1024  # bytes that wait for a reader who has stopped
 MAX_PATH = 1500  # characters of a path that are shown
 BATCH = 512  # lines that leave without waiting for the clock
+PATIENCE = 2.0  # s until what could not be opened is tried again
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 class Clock:
@@ -53,6 +55,8 @@ class AccessLog:
 
     def __init__(self) -> None:
         self.enabled = False
+        self.missing = ""  # the path that is to be written to and could not be opened
+        self._again_at = 0.0
         self._path = ""
         self._descriptor = -1
         self._lines: list[str] = []
@@ -68,14 +72,23 @@ class AccessLog:
         return self._not_taken + self._not_written
 
     def open(self, path: str) -> None:
-        """Write to `path` from now on ("-": stdout, "": nowhere); raises OSError and changes nothing."""
+        """Write to `path` from now on ("-": stdout, "": nowhere).
+
+        Raises OSError: what is written to stays, `open_again` tries again; lines that then have no place are lost ones.
+        """
+        missing, self.missing = self.missing, ""
         if path == self._path:
+            self.enabled = self._descriptor >= 0 if missing else self.enabled
             return
         descriptor = -1
         if path == "-":
             descriptor = 1
         elif path:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            try:
+                descriptor = _open(path)
+            except OSError:
+                self.missing, self.enabled = path, True
+                raise
         self.flush()
         if self._descriptor > 2:
             self._queue.put((self._descriptor, b""))  # closed once what waits for it is written
@@ -83,6 +96,17 @@ class AccessLog:
         if self.enabled and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
             self._thread.start()
+
+    def open_again(self, now: float) -> bool:
+        """Try what could not be opened, every `PATIENCE` seconds; return True once it is open. Called by the clock."""
+        if not self.missing or now < self._again_at:
+            return False
+        self._again_at = now + PATIENCE
+        try:
+            self.open(self.missing)
+        except OSError:
+            return False
+        return True
 
     def write(self, line: str) -> None:
         """Take one line (with its newline). hot: +0.1 µs."""
@@ -95,7 +119,7 @@ class AccessLog:
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        if self._taken - self._done > MAX_PENDING:
+        if self._descriptor < 0 or self._taken - self._done > MAX_PENDING:
             self._not_taken += len(lines)
             return
         data = "".join(lines).encode("utf-8", "replace")
@@ -129,6 +153,13 @@ class AccessLog:
             return not stat.S_ISREG(os.fstat(descriptor).st_mode)
         except OSError:
             return True
+
+
+def _open(path: str) -> int:
+    """Return a descriptor that blocks. The opening does not: a named pipe that nobody reads is an OSError (ENXIO)."""
+    descriptor = os.open(path, _FLAGS, 0o640)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _pieces(data: bytes) -> list[bytes]:

@@ -267,6 +267,8 @@ class Live:
         place.show(sum(listener.active for listener in everybody))
         place.recent.look(now, self._under_way())
         place.access_log.flush()
+        if place.access_log.missing and place.access_log.open_again(now):
+            log.info("access log opened path=%s", self.snapshot.access_log.path)
         return more
 
     def _under_way(self) -> Iterator[Exchange]:

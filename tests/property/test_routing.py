@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from urllib.parse import unquote_to_bytes
 
 from hypothesis import example, given
@@ -226,3 +227,46 @@ def test_the_judgement_on_an_expression_never_fails(text: str) -> None:
     fault = regex_fault(text)
     if fault is None:
         re.compile(text)
+
+
+_ATOMS = st.sampled_from(["a", "b", "-", r"\w", r"\d", "[a-z]", "[^/]", ".", "/", "ab", r"\b", "(?!ab)", "(?!.*b)"])
+_COUNTS = st.sampled_from(["", "?", "*", "+", "{2,5}", "{0,32}", "{3}", "{1,3}", "*?"])
+_EXPRESSIONS = st.recursive(
+    st.builds(str.__add__, _ATOMS, _COUNTS),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=4).map("".join),
+        st.builds("(?:{}){}".format, inner, _COUNTS),
+        st.builds("(?:{}){}".format, st.lists(inner, min_size=2, max_size=3).map("|".join), _COUNTS),
+    ),
+    max_leaves=8,
+)
+_HOSTILE = [
+    "a" * 8191 + "\n",
+    "ab" * 4095 + "\n",
+    "a-" * 4095 + "!",
+    "1" * 8191 + "!",
+    "aab-" * 2000 + "\n",
+    "a/" * 4095,
+]
+_STALL = 6.0  # s of the processor: an expression that stalls takes years, the worst that is allowed about 1
+
+
+@given(_EXPRESSIONS, st.sampled_from(["", "$", "!", "b$"]))
+@example(r"^/(?:\w+-?){1,5}", "$")
+@example("(?:a?a?){20}", "b")
+def test_no_expression_that_is_allowed_stalls_on_the_longest_text(text: str, end: str) -> None:
+    if regex_fault(text + end) is not None:
+        return
+    match = re.compile(text + end).match
+
+    def stalled(*_: object) -> None:
+        raise AssertionError(f"{text + end} stalls")
+
+    before = signal.signal(signal.SIGVTALRM, stalled)
+    try:
+        for hostile in _HOSTILE:
+            signal.setitimer(signal.ITIMER_VIRTUAL, _STALL)
+            match(hostile)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)

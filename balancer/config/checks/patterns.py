@@ -6,10 +6,11 @@ from balancer.config.fields import shown
 from balancer.routing.backtracking import regex_fault
 
 _REMEDIES = {
-    "it repeats a repetition": "write one repeat, such as [a-z/]+",
+    "it repeats a repetition": "write one repeat, such as [a-z/]+, or begin each round with a sign: [a-z]+(?:-[a-z]+)*",
     "it repeats alternatives that can begin alike": "write one set of characters, such as [a-z]+",
     "its repeats can share out a text in too many ways": "write [^/]* for what stands between slashes",
     "it refers back to a group": "write out what is to be matched twice",
+    "a part of it reads letters in another way than the rest": "write (?a) at its begin",
     "it looks behind": "match from the start instead",
 }
 

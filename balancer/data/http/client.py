@@ -484,6 +484,10 @@ class ClientProtocol:
         early, self._buffer = self._buffer, b""
         return early
 
+    def has_ended(self) -> bool:
+        """Return whether the client has sent its FIN."""
+        return self._ended
+
     def tunnel_over(self) -> None:
         """The tunnel is gone, and the connection with it."""
         self.state = CLOSED

@@ -49,6 +49,8 @@ def switched(exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
     client.listener.tunnels.add(exchange)
     if early:
         tunnel.client.data_received(early)
+    if client.has_ended() and not tunnel.client.eof_received():  # a FIN that came before the 101
+        client.transport.close()
 
 
 def _over(exchange: Exchange, reason: Reason | None, bytes_in: int, bytes_out: int) -> None:

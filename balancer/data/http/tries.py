@@ -40,10 +40,10 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
     spec = group.spec.retry
     used = exchange.retries - exchange.free
     allowed = retry.may_retry(spec, reason, idempotent=exchange.line.idempotent, written=written, replayable=replayable)
-    may = allowed and used < spec.max_retries
+    may, poor = allowed and used < spec.max_retries, False
     if may and retry.needs_budget(reason, used) and not group.budget.allows(group.retrying, _active(group)):
         group.count_retry(Reason.BUDGET)
-        may = False
+        may, poor = False, True
     if may:
         exchange.tried = [*exchange.tried, target]
         found = _elsewhere(exchange, exchange.tried)
@@ -53,7 +53,7 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
         if kind == "connect" and group.usable() and not group.spec.wait_for_target:
             _same_again(exchange, target, reason)
             return
-    if allowed and _hope(exchange, target, reason):
+    if allowed and _hope(exchange, target, reason, whoever=kind == "connect" and (poor or exchange.hope_until > 0)):
         return
     exchange.fail(reason, detail)
 
@@ -151,13 +151,15 @@ def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
     exchange.place_at(target)
 
 
-def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
+def _hope(exchange: Exchange, target: LiveTarget, reason: Reason, *, whoever: bool) -> bool:
     """Nobody is left to try, and the group waits for targets: try again in a moment; False once its time is over.
 
-    As many hope as may wait in the queue. These tries multiply no load, since nobody serves what they ask for.
+    As many hope as may wait in the queue. These tries multiply no load, since nobody serves what they ask for: each
+    round has `max_retries` of its own. `whoever`: others are left, but a connect failed and only the budget forbids to
+    ask them now, or the request hopes already: targets that are down together are not asked all at once.
     """
     now = time.monotonic()
-    if _elsewhere(exchange, [*exchange.tried, target]) is not None:
+    if _elsewhere(exchange, [*exchange.tried, target]) is not None and not whoever:
         return False  # there is somebody: it was max_retries or the budget that ended the request
     group = exchange.group
     if group is None or group.gone or not group.spec.wait_for_target:
@@ -169,7 +171,7 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason) -> bool:
     if len(exchange.past or ()) < MAX_TOLD:
         exchange.try_over(reason)
     exchange.retries += 1
-    exchange.free += 1
+    exchange.free = exchange.retries
     exchange.count_retry(reason)
     exchange.tried = []
 

@@ -170,6 +170,36 @@ def test_a_path_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "one").read_text() == "1\n"
 
 
+def test_a_named_pipe_that_nobody_reads_holds_nobody_up_and_is_written_to_once_somebody_does(tmp_path: Path) -> None:
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    log = AccessLog()
+    with pytest.raises(OSError, match="pipe"):
+        log.open(path)
+    assert log.enabled and not log.open_again(100.0)
+    log.write("1\n")
+    log.flush()
+    assert log.dropped == 1
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert not log.open_again(101.0), "not at every tick"
+        assert log.open_again(102.0) and not log.missing
+        assert not log.open_again(110.0)
+        log.write("2\n")
+        log.close(5.0)
+        assert os.read(reader, 100) == b"2\n"
+    finally:
+        os.close(reader)
+
+
+def test_what_could_not_be_opened_is_no_longer_tried_after_a_reload_to_elsewhere(tmp_path: Path) -> None:
+    log = AccessLog()
+    with pytest.raises(OSError, match="absent"):
+        log.open(str(tmp_path / "absent" / "one"))
+    log.open("")
+    assert not log.enabled and not log.missing
+
+
 def test_nowhere_to_write_is_off() -> None:
     log = AccessLog()
     log.open("")

@@ -158,6 +158,32 @@ def test_bytes_that_came_with_the_request_go_first() -> None:
         assert set_.upstreams[0].take() == b"early and late"
 
 
+def test_a_client_that_was_done_before_the_answer_is_done_in_the_tunnel_too() -> None:
+    with stage() as set_:
+        client = set_.ask(UPGRADE + b"early")
+        client.feed_eof()
+        set_.loop.run()
+        set_.upstreams[0].take()
+        set_.answer(SWITCHED + b"last words")
+        target = set_.upstreams[0]
+        assert target.take() == b"early" and target.saw_eof
+        assert client.take().endswith(b"last words")
+        target.feed_eof()
+        set_.loop.run()
+        assert client.lost and target.lost and set_.finished() == 1
+        set_.check_quiet()
+
+
+def test_one_that_was_done_before_the_answer_has_the_time_of_a_half_closed_tunnel() -> None:
+    with stage() as set_:
+        client = set_.ask(UPGRADE)
+        client.feed_eof()
+        set_.answer(SWITCHED)
+        set_.go(60.5)
+        assert client.lost and set_.failures(Reason.IDLE_TIMEOUT) == 1
+        set_.check_quiet()
+
+
 def test_a_tunnel_is_one_request_and_ends_once() -> None:
     with stage(log=True) as set_:
         client = switched(set_, b"12345")

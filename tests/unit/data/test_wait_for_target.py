@@ -55,6 +55,43 @@ def test_the_only_target_that_refuses_is_asked_again_until_it_is_back(data: byte
         set_.check_quiet()
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_several_that_are_down_together_are_asked_again_until_they_are_back(count: int) -> None:
+    with patient(count) as set_:
+        set_.accepts = False
+        clients = [set_.ask(data) for data in (GET, POST, GET)]
+        tries = refuse(set_, 6)
+        assert 3 * 10 <= tries <= 3 * 25 * count, "often enough to be quick, not so often that it is a load"
+        accept(set_)
+        assert [client.take()[9:12] for client in clients] == [b"200"] * 3
+        assert set_.failures(Reason.CONNECT_REFUSED) == 0
+        set_.check_quiet()
+
+
+def test_several_that_do_not_come_back_are_given_up_in_time() -> None:
+    with patient(3) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        refuse(set_, 9.4)
+        assert client.take() == b""
+        refuse(set_, 1.6)
+        assert client.take()[9:12] in (b"502", b"503")
+        set_.check_quiet()
+
+
+def test_those_that_are_recreated_at_other_addresses_serve_who_waits() -> None:
+    with patient(3) as set_:
+        set_.accepts = False
+        clients = [set_.ask(GET) for _ in range(3)]
+        refuse(set_, 1)
+        set_.republish(targets=group_of(6).targets[3:])
+        refuse(set_, 1)
+        assert [client.take() for client in clients] == [b""] * 3
+        accept(set_)
+        assert [client.take()[9:12] for client in clients] == [b"200"] * 3
+        set_.check_quiet()
+
+
 def test_patience_has_an_end_and_the_reason_is_that_of_the_last_try() -> None:
     with patient() as set_:
         set_.accepts = False
