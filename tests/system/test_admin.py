@@ -81,6 +81,17 @@ def test_a_body_that_does_not_come_is_waited_for_ten_seconds_and_no_more(plain: 
     assert 9 < time.monotonic() - began < 12
 
 
+BODIES = [b"", b"nonsense", b"[" * 30_000, b'{"a":' * 10_000, b"\xff", b'{"weight": 1' + b"0" * 5_000 + b"}"]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=[repr(body[:12]) for body in BODIES])
+def test_a_body_that_says_nothing_is_a_problem_and_no_trouble_in_the_log(plain: Balancer, body: bytes) -> None:
+    for method, path in (("POST", "/api/v1/drills"), ("PUT", "/api/v1/target_groups/up/targets/up1/weight")):
+        answer = ask(plain, method, path, body=body)
+        assert (answer.status, json.loads(answer.body)["status"]) == (400, 400)
+    plain.check_log()
+
+
 def test_a_body_for_what_does_not_exist_is_not_waited_for(plain: Balancer) -> None:
     for path, status in (("/healthz", 405), ("/nowhere", 404)):
         began = time.monotonic()
