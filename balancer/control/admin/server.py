@@ -200,10 +200,10 @@ class AdminServer:
 
     async def request(self, request: web.Request) -> web.Response:
         wanted = request.match_info["id"]
-        found = explained.explain(self._control, wanted)
+        found = await explained.explain(self._control, wanted)
         if found is None or found["open"]:  # an answer leaves a moment before its record is written
             await asyncio.sleep(MOMENT)
-            found = explained.explain(self._control, wanted)
+            found = await explained.explain(self._control, wanted)
         if found is None:
             return problems.answer(404, explained.unknown(self._control, wanted))
         return _json(found)
