@@ -43,6 +43,9 @@ WHOLE = struct.Struct(f"@Qd8xQf12x8sH4xBx20s{ID}s{HOST}s{TOLD}sQ")
 PLACED = struct.Struct("@II")
 _ID_PREFIX = b"X-Request-ID: "
 _TAIL = _HEAD.size
+_FLAGS_AT = struct.calcsize("@QdQQffffIIHHBB")
+_TRIES_AT, _PASSED_AT = 3, 8  # in LENGTHS
+_CR = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,21 @@ def again(record: Record, number: int, size: int, *, reason: int, now: float) ->
         passed=record.passed,
         detail=record.detail.encode(),
     )
+
+
+def number_of(view: memoryview[int], start: int, request_id: bytes, offset: int) -> int:
+    """Return the number of the record in a slot, 0 if these letters, `offset` bytes after its start, are not its id.
+
+    `view`: bytes in which the slot begins at `start`. Costs a tenth of unpacking it.
+    """
+    at, end = _TAIL + len(_ID_PREFIX), start + offset + len(request_id)
+    if view[start + _FLAGS_AT] & DETAILED:
+        lengths = start + _TAIL
+        at = _TAIL + LENGTHS.size + view[lengths + _TRIES_AT] * TRY.size + view[lengths + _PASSED_AT] * _PASSED.size
+        whole = view[lengths] == len(request_id)
+    else:
+        whole = end == start + _TAIL + ID or view[end] == _CR
+    return int(_MARK.unpack_from(view, start)[0]) if whole and offset == at else 0
 
 
 def unpack(slot: bytes) -> Record | None:

@@ -118,18 +118,27 @@ def oldest(board: Board, place: int, ring: Ring) -> Record | None:
 
 
 def find(board: Board, place: int, ring: Ring, request_id: str) -> Record | None:
-    """Return the newest whole record of that id in a ring. Looks at the ring's bytes in one sweep: about 1 ms."""
+    """Return the newest whole record of that id in a ring.
+
+    Looks at the ring's bytes in one sweep: about 1 ms, and 1 µs for each slot that has those letters: an id
+    may stand in every path, and be that of every request.
+    """
     wanted = request_id.encode("latin-1", "replace")
     end = (ring.slots if ring is layout.OPEN else written(board, place, ring)) * ring.slot
-    best: Record | None = None
+    view = board.ring(place, ring)
+    having: list[tuple[int, int]] = []  # number and slot of those that have it
     at = board.find(place, ring, wanted, 0, end)
     while at >= 0:
-        index = at // ring.slot
-        found = records.unpack(slot(board, place, ring, index))
-        if found is not None and found.request_id == request_id and (best is None or found.number > best.number):
-            best = found
+        index, offset = divmod(at, ring.slot)
+        number = records.number_of(view, at - offset, wanted, offset)
+        if number:
+            having.append((number, index))
         at = board.find(place, ring, wanted, (index + 1) * ring.slot, end)
-    return best
+    for number, index in sorted(having, reverse=True):
+        found = records.unpack(slot(board, place, ring, index))
+        if found is not None and found.number == number and found.request_id == request_id:
+            return found
+    return None
 
 
 def _numbers(board: Board, place: int, ring: Ring) -> memoryview[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from balancer.log.line import line
+from balancer.log.line import line, visible
 from balancer.log.outlet import PROGRAM, Outlet, Stream
 
 LOG = logging.getLogger("balancer")
@@ -16,7 +16,9 @@ class Line(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = line(record.created, record.levelname, record.getMessage(), getattr(record, "fields", {}))
-        return text + "\n" + self.formatException(record.exc_info) if record.exc_info else text
+        if not record.exc_info:
+            return text
+        return "\n".join([text, *map(visible, self.formatException(record.exc_info).split("\n"))])
 
 
 class Sink(logging.Handler):

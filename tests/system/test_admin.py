@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -78,6 +79,56 @@ def test_a_body_that_does_not_come_is_waited_for_ten_seconds_and_no_more(plain: 
     with RawClient(plain.admin, timeout=15) as client:
         assert client.ask(post(HOST, length=10)).status == 408
     assert 9 < time.monotonic() - began < 12
+
+
+BODIES = [b"", b"nonsense", b"[" * 30_000, b'{"a":' * 10_000, b"\xff", b'{"weight": 1' + b"0" * 5_000 + b"}"]
+
+
+@pytest.mark.parametrize("body", BODIES, ids=[repr(body[:12]) for body in BODIES])
+def test_a_body_that_says_nothing_is_a_problem_and_no_trouble_in_the_log(plain: Balancer, body: bytes) -> None:
+    for method, path in (("POST", "/api/v1/drills"), ("PUT", "/api/v1/target_groups/up/targets/up1/weight")):
+        answer = ask(plain, method, path, body=body)
+        assert (answer.status, json.loads(answer.body)["status"]) == (400, 400)
+    plain.check_log()
+
+
+def test_a_body_for_what_does_not_exist_is_not_waited_for(plain: Balancer) -> None:
+    for path, status in (("/healthz", 405), ("/nowhere", 404)):
+        began = time.monotonic()
+        with RawClient(plain.admin, timeout=15) as client:
+            answer = client.ask(f"POST {path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 10\r\n\r\n".encode())
+            assert answer.status == status
+        assert time.monotonic() - began < 5
+
+
+def test_clients_that_owe_a_body_keep_nobody_out(plain: Balancer) -> None:
+    held = []
+    for _ in range(110):
+        held.append(socket.create_connection(plain.admin))
+        with contextlib.suppress(OSError):  # it has made room for a later one
+            held[-1].sendall(post(HOST, length=10))
+    began = time.monotonic()
+    for path in ("/healthz", "/readyz", "/api/v1/status"):
+        with RawClient(plain.admin) as client:
+            assert client.ask(get(path, HOST)).status == 200
+    assert time.monotonic() - began < 5
+    for one in held:
+        one.close()
+
+
+def test_who_leaves_within_a_body_is_no_trouble_and_writes_no_line_of_its_own(plain: Balancer) -> None:
+    before = len(plain.log_text())
+    path = "/api/v1/drills/%0a2026-01-01T00:00:00.000Z%20INFO%20forged%1b%5b2J%C2%9B2J%7F/stop"
+    with RawClient(plain.admin) as client:
+        client.send(f"POST {path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 30\r\n\r\nabc".encode())
+
+    def lines() -> list[str]:
+        return [one for one in plain.log_text()[before:].split("\n") if "forged" in one]
+
+    wait_for(lambda: lines() != [], 5, "the attempt is told")
+    assert len(lines()) == 1 and " INFO admin change was asked for from=" in lines()[0]
+    assert lines()[0].isprintable()
+    plain.check_log()
 
 
 def test_a_head_that_does_not_end_and_an_idle_connection_are_closed_after_ten_seconds(plain: Balancer) -> None:

@@ -37,5 +37,7 @@ class HealthCheck(Section):
     expected_statuses: Statuses = option(
         _D.expected_statuses, "Statuses of a healthy target; redirects are not followed.", "200-299"
     )
-    expect_body: Text = option(_D.expect_body, "What the first 64 KiB of the body must hold: text, or ~regex.", "ok")
+    expect_body: Text = option(
+        _D.expect_body, "What the body must hold: text in its first 64 KiB, or ~regex in its first 8 KiB.", "ok"
+    )
     port: Annotated[int, whole(0, 65535)] = option(_D.port, "The port to probe; 0 is the target's own.", 8081)

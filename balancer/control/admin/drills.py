@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from balancer.control.admin import problems
+from balancer.control.admin import bodies, problems
 from balancer.control.drill.course import Wish
 from balancer.control.drill.driller import LONGEST, Driller, Refused
 from balancer.model.units import format_duration, parse_duration
@@ -70,10 +70,7 @@ class Drills:
 
 
 def _wish(body: bytes) -> tuple[Wish, bool]:
-    try:
-        document: Any = json.loads(body)
-    except ValueError:
-        document = None
+    document = bodies.document(body)
     if not isinstance(document, dict) or not isinstance(document.get("zone"), str):
         raise _BadRequest('send {"zone": "zone-a", "for": "60s"}')
     unknown = sorted(set(document) - _KEYS)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sized
 
 from balancer.model.snapshot import Admin
 
-OPEN = frozenset({"/healthz", "/readyz"})  # without a token: they tell little, and those who ask seldom have one
+OPEN = frozenset({"/healthz", "/readyz"})  # read without a token: they tell little, and those who ask seldom have one
 SAFE = frozenset({"GET", "HEAD"})
 _JUDGED = ("Host", "Origin", "Authorization", "Sec-Fetch-Site")
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
@@ -57,9 +57,9 @@ def twice(all_of: Callable[[str], Sized]) -> bool:
     return any(len(all_of(name)) > 1 for name in _JUDGED)
 
 
-def token_refused(admin: Admin, path: str, authorization: str | None) -> bool:
+def token_refused(admin: Admin, method: str, path: str, authorization: str | None) -> bool:
     """Return whether the bearer token that the configuration asks for is missing or wrong."""
-    if not admin.token or path in OPEN:
+    if not admin.token or (path in OPEN and method in SAFE):
         return False
     scheme, _, given = (authorization or "").partition(" ")
     right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), admin.token.encode())

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from balancer import __version__
-from balancer.control import metrics
+from balancer.control import log, metrics
 from balancer.control.admin import address, door, guard, openapi, page, problems, views
 from balancer.control.admin.changes import Changes, who
 from balancer.control.admin.drills import Drills
@@ -31,6 +31,10 @@ BODY_WITHIN = 10.0  # seconds for a request's body
 MOMENT = 0.1  # seconds
 
 _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class _Left(Exception):
+    """The client went away before its body was whole: its own affair, and nobody is there to be told."""
 
 
 class AdminServer:
@@ -94,19 +98,24 @@ class AdminServer:
 
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
-        if isinstance(request.protocol, door.Connection):
-            request.protocol.busy = True
         asking = who(request)
         answer = self._refusal(request)
         if answer is None:
             try:
+                nowhere = request.match_info.http_exception
+                if nowhere is not None:  # a body would change nothing
+                    raise nowhere
                 await self._read_body(request)
+                if isinstance(request.protocol, door.Connection):
+                    request.protocol.busy = True  # not before: who only owes us a body makes room for the next
                 answer = await self._changes.answer(request, handler)
+            except _Left:
+                answer = problems.answer(400, "the client left within its body")
             except web.HTTPException as error:
                 kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
                 answer = problems.answer(error.status, _said(request, error), kept)
             except Exception:
-                door.LOG.exception("the admin server failed on %s %s", request.method, request.path)
+                door.LOG.exception("the admin server failed on %s %s", request.method, log.quoted(request.path))
                 answer = problems.answer(500, "a fault of the balancer itself; its log says more")
         answer.headers.update(door.HEADERS)
         self._changes.told(request, answer, asking, by_token=bool(self._settings.token))
@@ -123,6 +132,8 @@ class AdminServer:
                 await request.read()
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
+        except ConnectionError:
+            raise _Left from None
 
     @property
     def _settings(self) -> Admin:
@@ -140,7 +151,7 @@ class AdminServer:
             return problems.answer(403, "this Host does not lead here (add it to admin.hosts)")
         if guard.origin_refused(request.method, request.headers, allowed, local):
             return problems.answer(403, "this request was sent by a page of another site")
-        if guard.token_refused(admin, request.path, request.headers.get("Authorization")):
+        if guard.token_refused(admin, request.method, request.path, request.headers.get("Authorization")):
             bearer = {"WWW-Authenticate": 'Bearer realm="balancer"'}
             return problems.answer(401, "send the token of admin.token as Authorization: Bearer …", bearer)
         return None
@@ -189,10 +200,10 @@ class AdminServer:
 
     async def request(self, request: web.Request) -> web.Response:
         wanted = request.match_info["id"]
-        found = explained.explain(self._control, wanted)
+        found = await explained.explain(self._control, wanted)
         if found is None or found["open"]:  # an answer leaves a moment before its record is written
             await asyncio.sleep(MOMENT)
-            found = explained.explain(self._control, wanted)
+            found = await explained.explain(self._control, wanted)
         if found is None:
             return problems.answer(404, explained.unknown(self._control, wanted))
         return _json(found)

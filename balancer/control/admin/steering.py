@@ -6,12 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from aiohttp import web
 
 from balancer.control import log
-from balancer.control.admin import problems, views
+from balancer.control.admin import bodies, problems, views
 from balancer.control.facts import Key
 from balancer.control.loop import Control
 from balancer.control.orders import Order
@@ -104,10 +103,7 @@ class Steering:
 
 def _weight(body: bytes) -> int | None:
     """Return the weight that a body holds, None if it is none."""
-    try:
-        document: Any = json.loads(body)
-    except ValueError:
-        return None
+    document = bodies.document(body)
     weight = document.get("weight") if isinstance(document, dict) and set(document) == {"weight"} else None
     if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight <= MOST:
         return None

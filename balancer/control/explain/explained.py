@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import time as wall
 from typing import Any
 
@@ -15,10 +16,11 @@ from balancer.model.snapshot import Snapshot
 Json = dict[str, Any]
 
 
-def explain(control: Control, request_id: str) -> Json | None:
+async def explain(control: Control, request_id: str) -> Json | None:
     """Return why a request went where it went; None if it is not among the last ones."""
     running = control.running or Snapshot()
-    found = look.find(control.board, running.workers, request_id)
+    # Whoever sends requests can have their ids made costly to find: control goes on meanwhile.
+    found = await asyncio.to_thread(look.find, control.board, running.workers, request_id)
     if found is None:
         return None
     names = Names(running.slots, control.zones)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from functools import lru_cache
 from typing import cast
 
 import httptools
 
+from balancer.control.probes import search
 from balancer.control.probes.job import KEPT, Job, Seen, failed
 from balancer.model.names import ProbeResult
 
-MOST = 64 * 1024  # bytes of a body that are looked at
+MOST = 64 * 1024  # bytes of a body that are looked at; by a pattern fewer
 MOST_HEAD = 64 * 1024  # bytes of an answer before its body
 USER_AGENT = "balancer-health"
 
@@ -140,9 +140,8 @@ class _Asking(asyncio.Protocol):
         check, body = self._job.check, bytes(self._body[: self._most])
         if not self._expected():
             return Seen(ProbeResult.BAD_STATUS, f"status {self._status}", _text(body), self._drain)
-        if check.expect_body and not _matches(check.expect_body, body):
-            detail = f"the body has no {check.expect_body!r}"
-            return Seen(ProbeResult.BAD_BODY, detail, _text(body[:KEPT]), self._drain)
+        if check.expect_body and (fault := _fault(check.expect_body, body)):
+            return Seen(ProbeResult.BAD_BODY, fault, _text(body[:KEPT]), self._drain)
         return Seen(ProbeResult.OK, f"status {self._status}", drain=self._drain)
 
 
@@ -161,15 +160,13 @@ def request(job: Job) -> bytes:
     return ("\r\n".join([*lines, "Connection: close", "", ""])).encode("utf-8", "surrogateescape")
 
 
-def _matches(expected: str, body: bytes) -> bool:
-    if expected.startswith("~"):
-        return _pattern(expected[1:]).search(body.decode("utf-8", "replace")) is not None
-    return expected.encode() in body
-
-
-@lru_cache(maxsize=256)
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text)
+def _fault(expected: str, body: bytes) -> str:
+    """Return what is wrong with a body, "" if it is as expected."""
+    try:
+        has = search.found(expected[1:], body) if expected.startswith("~") else expected.encode() in body
+    except search.TooLong:
+        return f"the search for {expected!r} in the body took too long"
+    return "" if has else f"the body has no {expected!r}"
 
 
 def _text(body: bytes) -> str:

@@ -94,6 +94,39 @@ def test_of_two_requests_with_one_id_the_later_is_found(board: Board) -> None:
     assert found is not None and found.path == "/second"
 
 
+def test_an_id_that_is_a_part_of_every_record_is_found_without_reading_each(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = partial(records.pack, started=1.0, context=CONTEXT, method=b"GET", status=200, duration=0.0)
+    other = partial(packed, request_id=b"AAAAAAAA-other", host=b"AAAAAAAA", path=b"/AAAAAAAA")
+    own = partial(
+        packed, request_id=b"AAAAAAAA", host=b"a", tries=[records.Try(1, 2, 0.0, 0.0, 0.1, False)], passed=[1]
+    )
+    for number in range(1, 501):
+        rings.put(board.ring(0, layout.RECENT), layout.RECENT, number, other)
+    assert rings.find(board, 0, layout.RECENT, "AAAAAAAA") is None
+    for number in range(501, 601):
+        rings.put(board.ring(0, layout.RECENT), layout.RECENT, number, partial(own, path=b"/%d" % number))
+    read: list[bytes] = []
+    unpack = records.unpack
+    monkeypatch.setattr(records, "unpack", lambda data: read.append(data) or unpack(data))
+    found = rings.find(board, 0, layout.RECENT, "AAAAAAAA")
+    assert found is not None and found.path == "/600"
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("request_id", ["plain-id", "a" * 24, "a" * 25, "a" * 26])
+def test_a_plain_record_is_found_by_its_id(board: Board, request_id: str) -> None:
+    line = f"X-Request-ID: {request_id}\r\n".encode()[: records.ID]
+    data = records.PLAIN.pack(
+        1, 1.0, 0, 0, 0.1, 0.1, 0.0, 1, 0, 200, 200, 0, CONTEXT, line, b"a.test", b"GET /" + b"x" * 40, 1
+    )
+    rings.put(board.ring(0, layout.RECENT), layout.RECENT, 1, lambda _number, _size: data)
+    found = rings.find(board, 0, layout.RECENT, request_id)
+    assert found is not None and found.host == "a.test"
+    assert rings.find(board, 0, layout.RECENT, request_id[:-1]) is None
+
+
 @pytest.mark.parametrize("upto", [8, 100, 248])
 def test_a_record_whose_writer_was_lost_inside_it_is_none(board: Board, upto: int) -> None:
     write_all(board, 20)

@@ -129,20 +129,22 @@ def test_what_decides_stands_there_once() -> None:
 
 
 TOKENS = [
-    ("", "/metrics", None, False),
-    ("s", "/metrics", None, True),
-    ("s", "/metrics", "Bearer s", False),
-    ("s", "/metrics", "bearer s", False),
-    ("s", "/metrics", "Basic s", True),
-    ("s", "/metrics", "Bearer t", True),
-    ("s", "/healthz", None, False),
-    ("s", "/readyz", None, False),
+    ("", "GET", "/metrics", None, False),
+    ("s", "GET", "/metrics", None, True),
+    ("s", "GET", "/metrics", "Bearer s", False),
+    ("s", "GET", "/metrics", "bearer s", False),
+    ("s", "GET", "/metrics", "Basic s", True),
+    ("s", "GET", "/metrics", "Bearer t", True),
+    ("s", "GET", "/healthz", None, False),
+    ("s", "HEAD", "/readyz", None, False),
+    ("s", "POST", "/healthz", None, True),
+    ("s", "PUT", "/readyz", None, True),
 ]
 
 
-@pytest.mark.parametrize(("token", "path", "authorization", "refused"), TOKENS)
-def test_a_token_opens(token: str, path: str, authorization: str | None, refused: bool) -> None:
-    assert guard.token_refused(Admin(token=token), path, authorization) is refused
+@pytest.mark.parametrize(("token", "method", "path", "authorization", "refused"), TOKENS)
+def test_a_token_opens(token: str, method: str, path: str, authorization: str | None, refused: bool) -> None:
+    assert guard.token_refused(Admin(token=token), method, path, authorization) is refused
 
 
 def test_the_status_tells_times_as_rfc_3339_and_faults_with_their_place() -> None:

@@ -127,6 +127,8 @@ ANSWERS = [
     ("and must be there", said(200, b"all is ill"), {"expect_body": "is well"}, ProbeResult.BAD_BODY),
     ("as a pattern too", said(200, b"version 12"), {"expect_body": r"~version \d+"}, ProbeResult.OK),
     ("within 64 KiB", said(200, b"x" * 70_000 + b"well"), {"expect_body": "well"}, ProbeResult.BAD_BODY),
+    ("a pattern within 8 KiB", said(200, b"x" * 8100 + b"well"), {"expect_body": "~well"}, ProbeResult.OK),
+    ("and not beyond", said(200, b"x" * 8192 + b"well"), {"expect_body": "~well"}, ProbeResult.BAD_BODY),
     ("what is not HTTP is not well", b"SSH-2.0-OpenSSH\r\n\r\n", {}, ProbeResult.BAD_PROTOCOL),
     ("silence is not well", b"", {}, ProbeResult.TIMEOUT),
 ]

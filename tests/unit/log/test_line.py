@@ -18,6 +18,13 @@ VALUES = [
     ('a"b', '"a\\"b"'),
     ("a\nb", '"a\\nb"'),
     ("1 → 5", '"1 → 5"'),
+    ("\x1b[31m", '"\\u001b[31m"'),
+    ("\x7f", '"\\u007f"'),
+    ("\x9b31m", '"\\u009b31m"'),
+    ("\u202ebidi", '"\\u202ebidi"'),
+    ("\u2028", '"\\u2028"'),
+    ("\U000e0041", '"\\udb40\\udc41"'),
+    ("\udcff", '"\\udcff"'),
 ]
 
 
@@ -33,6 +40,13 @@ def test_a_line_is_time_level_event_and_fields() -> None:
     )
 
 
+def test_an_event_is_one_line_that_no_terminal_obeys() -> None:
+    told = line(1_700_000_000.25, "ERROR", "failed on /x\n2026-01-01T00:00:00.000Z INFO forged\x1b[2J\x9b2J", {})
+    assert told == (
+        "2023-11-14T22:13:20.250Z ERROR failed on /x\\n2026-01-01T00:00:00.000Z INFO forged\\u001b[2J\\u009b2J"
+    )
+
+
 def record(name: str, message: str, *args: object) -> logging.LogRecord:
     return logging.LogRecord(name, logging.WARNING, "", 0, message, args, None)
 
@@ -42,6 +56,13 @@ def test_a_record_of_logging_is_such_a_line() -> None:
     one.created = 1_700_000_000.25
     one.fields = {"group": "demo", "zone": None}
     assert Line().format(one) == "2023-11-14T22:13:20.250Z WARNING zone was lost group=demo"
+
+
+def test_what_a_traceback_quotes_reaches_no_terminal_raw() -> None:
+    one = record("balancer", "%s", "it failed")
+    fault = ValueError("\x1b[2J\x9b2J")
+    one.exc_info = (ValueError, fault, None)
+    assert Line().format(one).split("\n")[1:] == ["ValueError: \\u001b[2J\\u009b2J"]
 
 
 KINDS = [
