@@ -49,11 +49,16 @@ def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, adm
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        click.echo(text(document) if request_id else latest(document), nl=False)
+        click.echo(text(document) if request_id else latest(document, failed=failed), nl=False)
 
 
-def latest(document: dict[str, Any]) -> str:
+def latest(document: dict[str, Any], *, failed: bool = False) -> str:
     """Return a list of requests as plain text."""
+    if not document["requests"]:
+        kept = document["kept"]["recent"]
+        if failed and kept:
+            return f"none of the last {kept} failed\n"
+        return "no request has been finished yet\n"
     rows = [("TIME", "REQUEST ID", "STATUS", "REASON", "TARGET", "MS", "REQUEST")]
     for one in document["requests"]:
         request = f"{one['method'] or '-'} {one['host']}{one['path']}"
@@ -82,7 +87,8 @@ def _heading(document: dict[str, Any]) -> list[str]:
 def _rule(document: dict[str, Any]) -> list[str]:
     rule, nearest, config = document["rule"], document["nearest"], document["config"]
     if not config["known"]:
-        return [f"rule: configuration version {config['version']} is not known any more"]
+        why = "the control process has been replaced since, or there were 16 newer ones"
+        return [f"rule: configuration version {config['version']} is not known any more: {why}"]
     lines = []
     if rule is not None:
         lines.append(f"rule: {rule['name']} matched: {rule['action']} (configuration version {config['version']})")

@@ -8,8 +8,8 @@
 3. score = min(100, factor × available // counted) in integers. Walked in order, a tier gets its score of what is left;
    scores that sum up to less than 100 are scaled up to it.
 4. Panic (fail open): the scores sum up to less than 100 and the ratio of the tier is below the threshold. Then those
-   with soft evidence against them serve too, and those where nothing listens only if there is nobody else. While all that
-   are there are healthy there is no panic, however many have vanished: it would add nobody.
+   with soft evidence against them serve too, and those where nothing listens only if there is nobody else. While
+   all that are there are healthy there is no panic, however many have vanished: it would add nobody.
 
 Source: load balancing notes 2.9; Envoy priority levels and panic threshold.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from balancer.board.records import Record, Try
@@ -62,11 +63,13 @@ def story(
     states: States,
     time: Time,
     now: float,
+    unresolved: Mapping[str, str] = MappingProxyType({}),
 ) -> Json:
     """Return all there is to say of a request.
 
     `snapshot`: the configuration it met, None if that is not known any more; `running`: the one of today; `states`:
-    why targets are in the state they are in now; `now` in seconds since 1970.
+    why targets are in the state they are in now; `now` in seconds since 1970;
+    `unresolved`: target group → which of its names do not resolve now, and why.
     """
     record = _so_far(found.record, now)
     rules = _rules(record, names, snapshot)
@@ -76,7 +79,7 @@ def story(
     policy = group.policy if group is not None else None
     return {
         **line(record, names, time),
-        "sentence": sentence(record, names, matched, verdict, found.scene),
+        "sentence": sentence(record, names, matched, verdict, found.scene, unresolved),
         "open": record.open,
         "cut": record.cut,
         "detail": record.detail,
@@ -220,7 +223,14 @@ def _tries(record: Record, names: Names) -> list[Json]:
 # The sentence
 
 
-def sentence(record: Record, names: Names, matched: Rule | None, verdict: Verdict | None, scene: Scene | None) -> str:
+def sentence(
+    record: Record,
+    names: Names,
+    matched: Rule | None,
+    verdict: Verdict | None,
+    scene: Scene | None,
+    unresolved: Mapping[str, str],
+) -> str:
     """Return in one sentence what became of a request, and why."""
     reason = words.reason_of(record.reason)
     took = milliseconds(record.duration)
@@ -248,6 +258,9 @@ def sentence(record: Record, names: Names, matched: Rule | None, verdict: Verdic
     if reason in (Reason.NO_RULE, Reason.METHOD_NOT_ALLOWED):
         near = words.nearest(verdict)
         return f"{told}{'; ' + near if near else ''}."
+    if reason is Reason.NO_TARGETS:
+        lost = unresolved.get(names.group(record.group), "")
+        return f"{told}{'; ' + lost if lost else ''}{before}."
     if reason is Reason.NO_HEALTHY_TARGET and scene is not None:
         return f"{told}: {_states(scene, names)}{before}."
     where = f", at {at}" if at else ""
