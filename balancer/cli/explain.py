@@ -106,13 +106,19 @@ def _tries(document: dict[str, Any]) -> list[str]:
     rows = []
     if document["queue_ms"]:
         rows.append(("", "queue", "", _bar(0.0, document["queue_ms"], whole), f"{document['queue_ms']:g} ms", ""))
-    for number, one in enumerate(tries, 1):
+    for one in tries:
         how = "pooled connection" if one["reused"] else f"connect {one['connect_ms']:g} ms"
         end = one["reason"] or (str(document["status"]) if not document["open"] else "under way")
         bar = _bar(one["start_ms"], one["duration_ms"], whole)
-        rows.append((str(number), one["target"], one["zone"], bar, f"{one['duration_ms']:g} ms", f"{end}, {how}"))
+        rows.append(
+            (str(one["number"]), one["target"], one["zone"], bar, f"{one['duration_ms']:g} ms", f"{end}, {how}")
+        )
     first = f", first byte after {document['first_byte_ms']:g} ms" if document["first_byte_ms"] else ""
-    heading = f"{len(tries)} {'try' if len(tries) == 1 else 'tries'} in {whole:g} ms{first}"
+    count = document["try_count"]
+    told = f"{count} {'try' if count == 1 else 'tries'}"
+    if len(tries) < count:
+        told += f" ({len(tries)} of {count} shown: the first and the last)"
+    heading = f"{told} in {whole:g} ms{first}"
     return [heading, *_aligned(rows)]
 
 

@@ -223,9 +223,14 @@ SCHEMAS: dict[str, Schema] = {
                 why=_TEXT,
             ),
         },
+        try_count={
+            **_COUNT,
+            "description": "of more than four tries the first three and the last are told",
+        },
         tries={
             "type": "array",
             "items": _object(
+                number=_COUNT,
                 target=_TEXT,
                 zone=_TEXT,
                 reason=_TEXT,

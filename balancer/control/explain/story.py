@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from balancer.board.records import Record, Try
+from balancer.board.records import MOST_TRIES, Record, Try
 from balancer.board.scenes import Scene, Seen
 from balancer.control.explain import words
 from balancer.control.explain.look import Found
@@ -97,6 +97,7 @@ def story(
         "tiers": _tiers(found.scene, group),
         "target_count": found.scene.count if found.scene is not None else 0,
         "targets": _targets(record, found.scene, names, policy or PolicyName.ROUND_ROBIN, states, time),
+        "try_count": (_numbers(record) or (1 if names.target(record.target)[1] else 0,))[-1],
         "tries": _tries(record, names),
     }
 
@@ -190,10 +191,12 @@ def _targets(
 
 
 def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: str) -> str:
-    tried = [number for number, one in enumerate(record.tries, 1) if one.target == seen.target]
+    numbers = _numbers(record)
+    tried = [index for index, one in enumerate(record.tries) if one.target == seen.target]
     if tried:
-        last = words.reason_of(record.tries[tried[-1] - 1].reason)
-        which = f"try {' and '.join(map(str, tried))} of {len(record.tries)}" if len(record.tries) > 1 else "tried"
+        last = words.reason_of(record.tries[tried[-1]].reason)
+        told = " and ".join(str(numbers[index]) for index in tried)
+        which = f"try {told} of {numbers[-1]}" if numbers[-1] > 1 else "tried"
         return f"taken ({which})" if last is None else f"{which}: {last.word}"
     if seen.target == record.target:
         return "taken: " + words.pick(policy)
@@ -202,12 +205,20 @@ def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: st
     return words.standing(seen, share, policy, full, known)
 
 
+def _numbers(record: Record) -> tuple[int, ...]:
+    """Return which tries of the request those are that the record kept: the first ones, and the last."""
+    kept = len(record.tries)
+    last = max(kept, record.retries + 1) if kept >= MOST_TRIES else kept
+    return (*range(1, kept), last) if kept else ()
+
+
 def _tries(record: Record, names: Names) -> list[Json]:
     tries = record.tries
     if not tries and names.target(record.target)[1]:  # it went to one target, and that was that
         tries = (Try(record.target, record.reason, record.queue, record.connect, record.duration, record.reused),)
     return [
         {
+            "number": number,
             "target": names.target(one.target)[1],
             "zone": names.zone(one.target),
             "reason": reason.word if (reason := words.reason_of(one.reason)) is not None else "",
@@ -216,7 +227,7 @@ def _tries(record: Record, names: Names) -> list[Json]:
             "duration_ms": _ms(one.seconds),
             "reused": one.reused,
         }
-        for one in tries
+        for number, one in zip(_numbers(record) or (1,), tries)
     ]
 
 
@@ -240,7 +251,8 @@ def sentence(
     past = record.tries[:-1] if last is not None and last.target == record.target else record.tries
     before = words.after([(names.target(one.target)[1], words.reason_of(one.reason)) for one in past])
     if before:
-        before = f" on try {len(past) + 1},{before}"
+        number = max(len(past) + 1, (_numbers(record) or (0,))[-1])
+        before = f" on try {number},{before}"
     if record.open:
         return f"Under way for {took}, {f'at {at}' if at else 'without a target yet'}{queued}{before}."
     if reason is None and at:
