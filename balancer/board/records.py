@@ -132,7 +132,8 @@ def pack(
     room = size - _TAIL - LENGTHS.size - _MARK.size
     request_id, method = request_id[:128], method[:32]
     room -= len(request_id) + len(method)
-    kept = tries[: min(MOST_TRIES, max(1, (room - 24) // TRY.size))]
+    most = min(MOST_TRIES, max(1, (room - 24) // TRY.size))
+    kept = tries if len(tries) <= most else [*tries[: most - 1], tries[-1]]  # the first ones, and how it ended
     room -= len(kept) * TRY.size
     full = passed[: min(MOST_PASSED, max(0, (room - 24) // _PASSED.size))]
     room -= len(full) * _PASSED.size

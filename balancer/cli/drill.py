@@ -10,6 +10,7 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
+from balancer.model.units import format_duration, parse_duration
 
 _LOOK = 0.5  # seconds between two looks
 _SAY = 5.0  # seconds between two lines where nobody watches
@@ -67,7 +68,7 @@ def drill(
     \b
     Exit codes:
       0  the drill ended as planned, or was stopped; it was listed or shown
-      1  it was refused, the guard rail ended it, or nothing answers at the admin URL
+      1  it was refused, the guard rail ended it, --stop found none running, or nothing answers at the admin URL
       2  wrong usage, or nobody to be asked and no --yes
     """
     if sum((zone is not None, stop, list_, show is not None)) != 1:
@@ -79,10 +80,21 @@ def drill(
     elif stop:
         _stop(admin, as_json=as_json)
     else:
+        _duration("--for", for_, 0.1, 3600.0)
+        _duration("--before", before, 0.0, 60.0)
         wish: dict[str, Any] = {"zone": zone, "for": for_, "before": before, "max_failures": max_failures}
         if group is not None:
             wish["group"] = group
         _drill(admin, wish, detach=detach, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+def _duration(option: str, text: str, least: float, most: float) -> None:
+    """Raise BadParameter where a text is no duration from `least` to `most` seconds."""
+    seconds = parse_duration(text)
+    if seconds is None or not least <= seconds <= most:
+        bounds = f"{format_duration(least)} to {format_duration(most)}"
+        remedy = f"{text}s" if text.isdigit() else "30s"
+        raise click.BadParameter(f"{text!r} is no duration from {bounds} (write {remedy})", param_hint=option)
 
 
 def _drill(admin: str, wish: dict[str, Any], *, detach: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -173,11 +185,16 @@ def text(drill: dict[str, Any]) -> str:
     """Return a drill's report as plain text."""
     lines = [f"drill {drill['id']}: {drill['summary']}"]
     lines.append(f"groups: {', '.join(drill['groups'])}")
+    during = drill["phases"]["during"]
+    before = drill["phases"]["before"]
+    silent = during is not None and not during["requests"] and not (before and before["requests"])
+    if silent:
+        lines.append("no request came before or during it, so it has shown nothing about traffic")
     for key, told in (
         ("left_s", "the last request went to the zone"),
         ("empty_s", "nothing ran in the zone any more"),
     ):
-        if drill[key] is not None:
+        if drill[key] is not None and not silent:
             lines.append(f"{drill[key]:g} s after it began {told}")
     for key, told in (("back_s", "the zone got its first request"), ("share_back_s", "it had its share again")):
         if drill[key] is not None:

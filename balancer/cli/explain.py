@@ -49,11 +49,16 @@ def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, adm
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        click.echo(text(document) if request_id else latest(document), nl=False)
+        click.echo(text(document) if request_id else latest(document, failed=failed), nl=False)
 
 
-def latest(document: dict[str, Any]) -> str:
+def latest(document: dict[str, Any], *, failed: bool = False) -> str:
     """Return a list of requests as plain text."""
+    if not document["requests"]:
+        kept = document["kept"]["recent"]
+        if failed and kept:
+            return f"none of the last {kept} failed\n"
+        return "no request has been finished yet\n"
     rows = [("TIME", "REQUEST ID", "STATUS", "REASON", "TARGET", "MS", "REQUEST")]
     for one in document["requests"]:
         request = f"{one['method'] or '-'} {one['host']}{one['path']}"
@@ -82,7 +87,8 @@ def _heading(document: dict[str, Any]) -> list[str]:
 def _rule(document: dict[str, Any]) -> list[str]:
     rule, nearest, config = document["rule"], document["nearest"], document["config"]
     if not config["known"]:
-        return [f"rule: configuration version {config['version']} is not known any more"]
+        why = "the control process has been replaced since, or there were 16 newer ones"
+        return [f"rule: configuration version {config['version']} is not known any more: {why}"]
     lines = []
     if rule is not None:
         lines.append(f"rule: {rule['name']} matched: {rule['action']} (configuration version {config['version']})")
@@ -100,13 +106,19 @@ def _tries(document: dict[str, Any]) -> list[str]:
     rows = []
     if document["queue_ms"]:
         rows.append(("", "queue", "", _bar(0.0, document["queue_ms"], whole), f"{document['queue_ms']:g} ms", ""))
-    for number, one in enumerate(tries, 1):
+    for one in tries:
         how = "pooled connection" if one["reused"] else f"connect {one['connect_ms']:g} ms"
         end = one["reason"] or (str(document["status"]) if not document["open"] else "under way")
         bar = _bar(one["start_ms"], one["duration_ms"], whole)
-        rows.append((str(number), one["target"], one["zone"], bar, f"{one['duration_ms']:g} ms", f"{end}, {how}"))
+        rows.append(
+            (str(one["number"]), one["target"], one["zone"], bar, f"{one['duration_ms']:g} ms", f"{end}, {how}")
+        )
     first = f", first byte after {document['first_byte_ms']:g} ms" if document["first_byte_ms"] else ""
-    heading = f"{len(tries)} {'try' if len(tries) == 1 else 'tries'} in {whole:g} ms{first}"
+    count = document["try_count"]
+    told = f"{count} {'try' if count == 1 else 'tries'}"
+    if len(tries) < count:
+        told += f" ({len(tries)} of {count} shown: the first and the last)"
+    heading = f"{told} in {whole:g} ms{first}"
     return [heading, *_aligned(rows)]
 
 

@@ -59,7 +59,8 @@ def text(document: dict[str, Any], now: datetime) -> str:
     """Return the status as plain text: aligned columns, no colour."""
     lines = [*summary(document, now), "", *_aligned(("LISTENER", "PROTOCOL", "ADDRESS"), listeners(document))]
     for group in document["target_groups"]:
-        lines += ["", heading(group), *zones(group), *_aligned(_TARGETS, targets(group, now))]
+        lines += ["", heading(group), *unresolved(document, group["name"], now), *zones(group)]
+        lines += _aligned(_TARGETS, targets(group, now))
     return "\n".join(lines) + "\n"
 
 
@@ -97,6 +98,21 @@ def heading(group: dict[str, Any]) -> str:
         out += f", {group['vanished']} vanished (counted in its zone for 60 s)"
     panic = ", PANIC: unhealthy targets serve too" if group["panic"] else ""
     return f"{group['name']}: {group['policy']}, {states.count('healthy')} of {len(states)} targets healthy{out}{panic}"
+
+
+def unresolved(document: dict[str, Any], group: str, now: datetime) -> list[str]:
+    """Return a line for each name of a group that does not resolve."""
+    return [
+        f"NAME {one['dns']} DOES NOT RESOLVE: {one['error']}, first {ago(one['since'], now)}"
+        f"{_kept(one)} (is it spelt right, does its service run, do both share a network?)"
+        for one in document.get("discovery", ())
+        if one["error"] and one["target_group"] == group
+    ]
+
+
+def _kept(name: dict[str, Any]) -> str:
+    count = len(name["addresses"])
+    return f"; its last {count} address{'es stay' if count != 1 else ' stays'} in use" if count else ""
 
 
 def zones(group: dict[str, Any]) -> list[str]:
@@ -172,4 +188,6 @@ def _show(document: dict[str, Any]) -> None:
             cells[3] = f"[{colour}]{cells[3]}[/]" if colour else cells[3]
             table.add_row(*cells)
         console.print()
+        for line in unresolved(document, group["name"], now):
+            console.print(f"[red]{escape(line)}[/]")
         console.print(table)

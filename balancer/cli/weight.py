@@ -11,7 +11,7 @@ _MOST = 1000
 _RESET = "reset"
 
 
-@click.command("weight")
+@click.command("weight", context_settings={"ignore_unknown_options": True})  # -1 is a weight that is wrong, no option
 @click.argument("target")
 @click.argument("weight", metavar="N|reset")
 @steering

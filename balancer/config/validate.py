@@ -22,6 +22,9 @@ from balancer.config.sections.configuration import Configuration
 from balancer.config.sections.section import Section
 from balancer.config.tree import TOLD
 
+# what others call it → what it is called here
+_ELSEWHERE = dict.fromkeys(("upstreams", "upstream", "backends", "backend", "services", "pools"), "target_groups")
+_ELSEWHERE |= dict.fromkeys(("frontends", "frontend", "entrypoints"), "listeners") | {"servers": "targets"}
 _ROUNDS = 8  # each round leaves out more; three are enough for any file, the rest is caution
 
 
@@ -126,7 +129,7 @@ def _misspelt(told: Iterable[tuple[Steps, ErrorDetails]]) -> Iterator[Steps]:
     for steps, error in told:
         if error["type"] == "extra_forbidden":
             keys = _keys(steps[:-1])
-            meant = nearest(str(steps[-1]), keys)
+            meant = "action" if _in_action(steps) else _meant(str(steps[-1]), keys)
             later = _later(steps) is not None
             yield from ((*steps[:-1], key) for key in (keys if later else [meant] if meant else []))
 
@@ -137,7 +140,7 @@ def _finding(steps: Steps, error: ErrorDetails) -> Finding:
         context = error["ctx"]
         return Finding(steps, context["problem"], context["remedy"], on_key=error["loc"][-1] == "[key]")
     if kind == "extra_forbidden":
-        return _unknown_key(steps)
+        return _unknown_key(steps, value)
     if kind == "missing":
         return Finding(steps, "is missing", f"write {steps[-1]}: {_example(steps)}")
     if kind == "model_type":
@@ -157,7 +160,17 @@ def _misshapen(steps: Steps, value: object, wanted: str, remedy: str) -> Finding
     return Finding(steps, f"{shown(value)} is not {wanted}", remedy)
 
 
-def _unknown_key(steps: Steps) -> Finding:
+def _in_action(steps: Steps) -> bool:
+    """Return whether a key of an action stands in the rule itself."""
+    return len(steps) > 2 and steps[-3] == "rules" and steps[-1] in _keys((*steps[:-1], "action"))
+
+
+def _meant(key: str, keys: list[str]) -> str | None:
+    other = _ELSEWHERE.get(key.lower())
+    return other if other in keys else nearest(key, keys)
+
+
+def _unknown_key(steps: Steps, value: object) -> Finding:
     key = str(steps[-1])
     later = _later(steps)
     if later is not None:
@@ -166,8 +179,11 @@ def _unknown_key(steps: Steps) -> Finding:
         return Finding(
             steps, "a listener of HTTP forwards by rules", "write rules: [{action: {forward: …}}]", on_key=True
         )
+    if _in_action(steps):
+        told = value if isinstance(value, str) else "…"
+        return Finding(steps, f"{key} stands under action", f"write action: {{{key}: {told}}}", on_key=True)
     keys = _keys(steps[:-1])
-    meant = nearest(key, keys)
+    meant = _meant(key, keys)
     remedy = f"write {meant}" if meant else f"known here: {', '.join(keys)}"
     return Finding(steps, "unknown key", remedy, on_key=True)
 

@@ -53,6 +53,7 @@ _REMEDIES = (  # (what the parser says, what is wrong, what to write instead)
     ("alphabetic or numeric", "a '*' or '&' without a name", "put the value in quotes"),
     ("another document", "a second document begins here", "write one document a file, without ---"),
     ("found unexpected end of stream", "a quote is not closed", "close it"),
+    ("tab character", "a tab indents this line", "use spaces"),
     ("unknown escape character", "an unknown escape in double quotes", "write it in single quotes"),
     ("expected ',' or '}'", "a '{' is not closed", "write a comma between the entries and } at the end"),
     ("expected ',' or ']'", "a '[' is not closed", "write a comma between the entries and ] at the end"),
@@ -150,10 +151,22 @@ def _explained(error: yaml.MarkedYAMLError, data: bytes, file: str) -> Fault:
         if character == "\t":
             return _fault(file, mark, "a tab indents this line", "use spaces")
         return _fault(file, mark, f"a value cannot begin with '{character}'", "put the value in quotes")
+    if "flow" in said and error.context_mark is not None:
+        quote = _open_quote(data, error.context_mark.line)
+        if quote is not None:
+            begun = "write the other one where the text ends, in the same line"
+            return Fault(file, error.context_mark.line + 1, quote + 1, "", "this quote is not closed", begun)
     for part, problem, remedy in _REMEDIES:
         if part in said:
             return _fault(file, mark, problem, remedy)
     return _fault(file, mark, error.problem or "this is not YAML", "check indentation, quotes and brackets around here")
+
+
+def _open_quote(data: bytes, number: int) -> int | None:
+    """Return the column of the last double quote in a line that has an odd number of them; None if it has not."""
+    line = (data.decode(errors="replace").splitlines()[number : number + 1] or [""])[0]
+    plain_quotes = line.replace('\\"', "  ")
+    return plain_quotes.rindex('"') if plain_quotes.count('"') % 2 else None
 
 
 def _unreadable_character(error: yaml.YAMLError, data: bytes, file: str) -> Fault:

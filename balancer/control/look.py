@@ -6,8 +6,9 @@ import os
 
 from balancer import __version__, compiled
 from balancer.board import layout
+from balancer.control.discovery.merge import hosts
 from balancer.control.loop import Control, instant
-from balancer.control.picture import GroupPicture, Picture, TargetPicture, WorkerPicture, ZonePicture
+from balancer.control.picture import GroupPicture, NamePicture, Picture, TargetPicture, WorkerPicture, ZonePicture
 from balancer.control.record import Record
 from balancer.control.reload import Reload
 from balancer.control.stats import level
@@ -32,10 +33,23 @@ def picture(control: Control, reload: Reload) -> Picture:
         listeners=dict(control.published.listeners),
         groups=tuple(_group(control, group) for group in running.target_groups),
         workers=tuple(_worker(control, place) for place in range(running.workers)),
+        names=names(control),
         zones=control.zones,
         drill=control.driller.running(),
         compiled=COMPILED,
     )
+
+
+def names(control: Control) -> tuple[NamePicture, ...]:
+    """Return the host names of the configuration, group by group, with what became of them."""
+    found, now = [], instant()
+    for group in control.base.target_groups if control.base is not None else ():
+        for host in dict.fromkeys(hosts(group)):
+            failing = control.dns.failing(host)
+            error, since = failing if failing is not None else ("", None)
+            moment = now.earlier(now.monotonic - since) if since is not None else None
+            found.append(NamePicture(group.name, host, control.dns.addresses(host), error, moment))
+    return tuple(found)
 
 
 def _group(control: Control, group: TargetGroup) -> GroupPicture:

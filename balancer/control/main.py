@@ -149,7 +149,8 @@ class Program:
             host, _, port = bound.rpartition(":")
             where = url(host.strip("[]"), int(port))
             log.info(f"listening on {where}", listener=listener.name, bind=None if bound in where else bound)
-        log.info(f"admin on {self._admin_url}")
+        bound = self.admin.bound
+        log.info(f"admin on {self._admin_url}", bind=None if bound in self._admin_url else bound)
         for name in control.ledger.groups:
             records = [one for one in control.ledger.group(name) if one.state not in (State.DRAINING, State.DISABLED)]
             healthy = sum(record.state is State.HEALTHY for record in records)

@@ -69,6 +69,17 @@ class GroupPicture:
 
 
 @dataclass(frozen=True, slots=True)
+class NamePicture:
+    """One host name of a group. `error`: why it does not resolve, "" if it does; `since`: since when it does not."""
+
+    group: str
+    dns: str
+    addresses: tuple[str, ...]
+    error: str
+    since: Instant | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerPicture:
     """One worker place; `pid` 0 while nobody is in it, `started_wall` in seconds since 1970."""
 
@@ -108,6 +119,7 @@ class Picture:
     listeners: dict[str, str] = field(default_factory=dict)
     groups: tuple[GroupPicture, ...] = ()
     workers: tuple[WorkerPicture, ...] = ()
+    names: tuple[NamePicture, ...] = ()
     zones: dict[Key, str] = field(default_factory=dict)
     drill: dict[str, Any] | None = None
     compiled: bool = False

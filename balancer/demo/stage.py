@@ -18,7 +18,7 @@ import aiohttp
 
 from balancer.demo import words
 from balancer.demo.hands import Hands
-from balancer.demo.keys import Keys
+from balancer.demo.keys import GONE, Keys
 from balancer.demo.places import pick_port
 from balancer.demo.product import Ended, Product, last_words
 from balancer.demo.sight import Sight, Watcher, counts
@@ -157,7 +157,7 @@ class Stage:
         touched = asyncio.Event()
 
         def pressed(key: str) -> None:
-            if key in ("q", "Q", "\x04"):
+            if key in ("q", "Q", "\x04", GONE):
                 self._interrupt()
             elif hands.press(key.lower()):
                 touched.set()

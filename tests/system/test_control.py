@@ -446,6 +446,13 @@ def test_names_that_do_not_resolve_keep_nobody_from_starting() -> None:
         assert get(balancer) == 503
         wait_for(lambda: "name does not resolve" in balancer.log_text(), 3, "a warning")
         assert balancer.group("up")["targets"] == []
+        [name] = balancer.status()["discovery"]
+        assert (name["target_group"], name["dns"], name["addresses"]) == ("up", "no-such-name.invalid", [])
+        assert name["error"] and name["since"]
+        assert "no-such-name.invalid</code> does not resolve" in balancer.get("/")[1].decode()
+        failed = balancer.access_log()[0]["request_id"]
+        said = json.loads(balancer.get(f"/api/v1/requests/{failed}")[1])["sentence"]
+        assert "the target group is empty; its name no-such-name.invalid does not resolve (" in said
 
 
 def test_a_name_that_resolves_becomes_targets_with_slot_names() -> None:

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -203,6 +204,15 @@ def test_on_a_terminal_keys_stop_and_start_targets_and_q_ends_it() -> None:
         screen.close()
 
 
+def test_it_ends_with_its_terminal_although_another_leads_the_session() -> None:
+    screen = Terminal(["/bin/sh", "-c", f"trap '' HUP; {shlex.join([*COMMAND, '--no-traffic'])}; exit 0"])
+    screen.wait_for("What happened", START_BOUND)
+    family = [screen.pid, *descendants(screen.pid)]
+    screen.hang_up()
+    wait_for(lambda: os.waitpid(screen.pid, os.WNOHANG)[0] == screen.pid, 20, "the leader has ended")
+    wait_for(lambda: not [pid for pid in family if is_running(pid)], 20, "all have ended")
+
+
 class Terminal:
     """A program on a terminal of 100 columns and 40 lines."""
 
@@ -245,6 +255,10 @@ class Terminal:
             except OSError:  # EIO: nobody has the other side any more
                 return False
         return True
+
+    def hang_up(self) -> None:
+        """Take the terminal away, as closing its window does."""
+        os.close(self._descriptor)
 
     def close(self) -> None:
         """End it, whatever it does; the kernel ends its children."""

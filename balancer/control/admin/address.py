@@ -55,6 +55,11 @@ def url(host: str, port: int) -> str:
     return f"http://[{there}]:{port}" if ":" in there else f"http://{there}:{port}"
 
 
+def written(host: str, port: int) -> str:
+    """Return `host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def remove(address: str, inode: int) -> None:
     """Remove the file of a socket that nobody listens on any more, unless another has taken its place."""
     path = Path(address.removeprefix(UNIX))
@@ -76,7 +81,7 @@ def peer(sock: socket.socket) -> str:
         pid, uid, _gid = _PEER.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
         return f"uid {uid} pid {pid}"
     host, port = sock.getpeername()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return written(host, port)
 
 
 def _left_behind(path: Path) -> bool:

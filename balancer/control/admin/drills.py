@@ -33,7 +33,11 @@ class Drills:
     async def drill(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         found = self._find(name)
-        return _json(found) if found is not None else problems.answer(404, f"no drill {name!r} is kept")
+        return (
+            _json(found)
+            if found is not None
+            else problems.answer(404, f"no drill {name!r} is kept (balancer drill --list names those that are)")
+        )
 
     async def begin_drill(self, request: web.Request) -> web.Response:
         try:
@@ -59,7 +63,7 @@ class Drills:
         name = request.match_info["id"]
         found, running = self._find(name), self._driller.running()
         if found is None:
-            return problems.answer(404, f"no drill {name!r} is kept")
+            return problems.answer(404, f"no drill {name!r} is kept (balancer drill --list names those that are)")
         if running is None or running["id"] != name:
             return problems.answer(409, f"drill {name!r} is over already")
         self._driller.stop()

@@ -87,10 +87,18 @@ SCHEMAS: dict[str, Schema] = {
         workers=_list("Worker"),
         listeners={"type": "array", "items": _object(name=_TEXT, protocol=_TEXT, address=_TEXT)},
         target_groups=_list("TargetGroup"),
+        discovery=_list("Name"),
         drill={"oneOf": [{"type": "null"}, _ref("Drill")], "description": "the drill that is not over yet"},
     ),
     "LastReload": _object(success=_TRUTH, at=_TIME, faults=_list("Fault")),
     "Fault": _object(file=_TEXT, line=_COUNT, column=_COUNT, path=_TEXT, message=_TEXT),
+    "Name": _object(
+        target_group=_TEXT,
+        dns=_TEXT,
+        addresses=_TEXTS,
+        error={"type": "string", "description": "why the name does not resolve; empty if it does"},
+        since={**_TIME, "description": "since when it does not resolve"},
+    ),
     "Worker": _object(
         place=_COUNT,
         pid={"type": "integer", "minimum": 0, "description": "0 while the place is empty"},
@@ -215,9 +223,14 @@ SCHEMAS: dict[str, Schema] = {
                 why=_TEXT,
             ),
         },
+        try_count={
+            **_COUNT,
+            "description": "of more than four tries the first three and the last are told",
+        },
         tries={
             "type": "array",
             "items": _object(
+                number=_COUNT,
                 target=_TEXT,
                 zone=_TEXT,
                 reason=_TEXT,

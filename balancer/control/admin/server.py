@@ -55,6 +55,7 @@ class AdminServer:
         self._host_name = socket.gethostname()
         self._admin = Admin()
         self._inode = 0
+        self.bound = ""  # the address as bound
 
     async def start(self, admin: Admin) -> str:
         """Listen on the admin address; return its URL, or `unix:/path`. Raises OSError.
@@ -84,7 +85,9 @@ class AdminServer:
         else:
             server = await loop.create_server(entry, sock=sock)
         self._runner, self._door, self._server = runner, entry, server
-        return address.shown(sock)
+        shown, name = address.shown(sock), sock.getsockname()
+        self.bound = shown if sock.family == socket.AF_UNIX else address.written(str(name[0]), int(name[1]))
+        return shown
 
     async def close(self) -> None:
         """Stop listening."""

@@ -66,6 +66,16 @@ def status(picture: Picture, stats: Stats | None) -> Json:
             for listener in snapshot.listeners
         ],
         "target_groups": [_group(group, stats) for group in picture.groups],
+        "discovery": [
+            {
+                "target_group": name.group,
+                "dns": name.dns,
+                "addresses": list(name.addresses),
+                "error": name.error,
+                "since": time(name.since.wall) if name.since is not None else None,
+            }
+            for name in picture.names
+        ],
         "drill": picture.drill,
     }
 

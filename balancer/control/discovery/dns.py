@@ -17,6 +17,7 @@ from balancer.control.discovery.names import Answer, Name
 
 DEADLINE = 2.0  # seconds for one answer
 THREADS = 4
+REMEDY = "is it spelt right, does its service run, and do both share a network?"
 _NO_SUCH_NAME = {socket.EAI_NONAME, socket.EAI_NODATA}
 
 Ask = Callable[[str], Answer]
@@ -70,6 +71,13 @@ class Dns:
         name = self._names.get(host)
         return name.addresses if name is not None else ()
 
+    def failing(self, host: str) -> tuple[str, float] | None:
+        """Return what is wrong with a name and since when (monotonic), None if it resolves or was never asked about."""
+        name = self._names.get(host)
+        if name is None or name.failing_since is None:
+            return None
+        return name.error, name.failing_since
+
     def hurry(self, host: str) -> None:
         """Ask about a name as soon as may be: at once, but once a second at most."""
         if host in self._names:
@@ -104,7 +112,7 @@ class Dns:
                         due = min(due, at)
                     complaint = name.complaint(now)
                     if complaint:
-                        log.warn("name does not resolve", name=host, error=complaint)
+                        log.warn("name does not resolve", name=host, error=complaint, remedy=REMEDY)
                 try:
                     async with asyncio.timeout(due - now):
                         await self._wake.wait()

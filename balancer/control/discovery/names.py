@@ -25,6 +25,7 @@ class Name:
     addresses: tuple[str, ...] = ()
     answered: bool = False  # any answer, an error included, has come
     error: str = ""
+    failing_since: float | None = None  # since when there is an error
     asked_at: float = -1e9
     asking: bool = False
     hurried: bool = False
@@ -44,6 +45,10 @@ class Name:
 
         Error: keep the last ones for ever. No such name, or empty: keep them for 10 s.
         """
+        if answer.addresses:
+            self.failing_since = None
+        elif self.failing_since is None:
+            self.failing_since = now
         self.answered = True
         self.error = answer.error
         if answer.error:

@@ -10,6 +10,7 @@ from balancer.control.admin.views import time
 from balancer.control.explain import look
 from balancer.control.explain.names import Names
 from balancer.control.explain.story import line, story
+from balancer.control.look import names as host_names
 from balancer.control.loop import Control
 from balancer.model.snapshot import Snapshot
 
@@ -28,7 +29,13 @@ async def explain(control: Control, request_id: str) -> Json | None:
         (key, one.state, int(one.since.monotonic * 1000)): f"{one.reason}: {one.detail}" if one.detail else one.reason
         for key, one in control.ledger.records.items()
     }
-    return story(found, names, control.versions.of(found.record.version), running, states, time, wall())
+    lost: dict[str, list[str]] = {}
+    for one in host_names(control):
+        if one.error:
+            lost.setdefault(one.group, []).append(f"its name {one.dns} does not resolve ({one.error})")
+    unresolved = {group: ", ".join(told) for group, told in lost.items()}
+    version = control.versions.of(found.record.version)
+    return story(found, names, version, running, states, time, wall(), unresolved)
 
 
 def latest(control: Control, limit: int, *, failed: bool) -> Json:

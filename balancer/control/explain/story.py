@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
-from balancer.board.records import Record, Try
+from balancer.board.records import MOST_TRIES, Record, Try
 from balancer.board.scenes import Scene, Seen
 from balancer.control.explain import words
 from balancer.control.explain.look import Found
@@ -62,11 +63,13 @@ def story(
     states: States,
     time: Time,
     now: float,
+    unresolved: Mapping[str, str] = MappingProxyType({}),
 ) -> Json:
     """Return all there is to say of a request.
 
     `snapshot`: the configuration it met, None if that is not known any more; `running`: the one of today; `states`:
-    why targets are in the state they are in now; `now` in seconds since 1970.
+    why targets are in the state they are in now; `now` in seconds since 1970;
+    `unresolved`: target group → which of its names do not resolve now, and why.
     """
     record = _so_far(found.record, now)
     rules = _rules(record, names, snapshot)
@@ -76,7 +79,7 @@ def story(
     policy = group.policy if group is not None else None
     return {
         **line(record, names, time),
-        "sentence": sentence(record, names, matched, verdict, found.scene),
+        "sentence": sentence(record, names, matched, verdict, found.scene, unresolved),
         "open": record.open,
         "cut": record.cut,
         "detail": record.detail,
@@ -94,6 +97,7 @@ def story(
         "tiers": _tiers(found.scene, group),
         "target_count": found.scene.count if found.scene is not None else 0,
         "targets": _targets(record, found.scene, names, policy or PolicyName.ROUND_ROBIN, states, time),
+        "try_count": (_numbers(record) or (1 if names.target(record.target)[1] else 0,))[-1],
         "tries": _tries(record, names),
     }
 
@@ -187,10 +191,12 @@ def _targets(
 
 
 def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: str) -> str:
-    tried = [number for number, one in enumerate(record.tries, 1) if one.target == seen.target]
+    numbers = _numbers(record)
+    tried = [index for index, one in enumerate(record.tries) if one.target == seen.target]
     if tried:
-        last = words.reason_of(record.tries[tried[-1] - 1].reason)
-        which = f"try {' and '.join(map(str, tried))} of {len(record.tries)}" if len(record.tries) > 1 else "tried"
+        last = words.reason_of(record.tries[tried[-1]].reason)
+        told = " and ".join(str(numbers[index]) for index in tried)
+        which = f"try {told} of {numbers[-1]}" if numbers[-1] > 1 else "tried"
         return f"taken ({which})" if last is None else f"{which}: {last.word}"
     if seen.target == record.target:
         return "taken: " + words.pick(policy)
@@ -199,12 +205,20 @@ def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: st
     return words.standing(seen, share, policy, full, known)
 
 
+def _numbers(record: Record) -> tuple[int, ...]:
+    """Return which tries of the request those are that the record kept: the first ones, and the last."""
+    kept = len(record.tries)
+    last = max(kept, record.retries + 1) if kept >= MOST_TRIES else kept
+    return (*range(1, kept), last) if kept else ()
+
+
 def _tries(record: Record, names: Names) -> list[Json]:
     tries = record.tries
     if not tries and names.target(record.target)[1]:  # it went to one target, and that was that
         tries = (Try(record.target, record.reason, record.queue, record.connect, record.duration, record.reused),)
     return [
         {
+            "number": number,
             "target": names.target(one.target)[1],
             "zone": names.zone(one.target),
             "reason": reason.word if (reason := words.reason_of(one.reason)) is not None else "",
@@ -213,14 +227,21 @@ def _tries(record: Record, names: Names) -> list[Json]:
             "duration_ms": _ms(one.seconds),
             "reused": one.reused,
         }
-        for one in tries
+        for number, one in zip(_numbers(record) or (1,), tries)
     ]
 
 
 # The sentence
 
 
-def sentence(record: Record, names: Names, matched: Rule | None, verdict: Verdict | None, scene: Scene | None) -> str:
+def sentence(
+    record: Record,
+    names: Names,
+    matched: Rule | None,
+    verdict: Verdict | None,
+    scene: Scene | None,
+    unresolved: Mapping[str, str],
+) -> str:
     """Return in one sentence what became of a request, and why."""
     reason = words.reason_of(record.reason)
     took = milliseconds(record.duration)
@@ -230,7 +251,8 @@ def sentence(record: Record, names: Names, matched: Rule | None, verdict: Verdic
     past = record.tries[:-1] if last is not None and last.target == record.target else record.tries
     before = words.after([(names.target(one.target)[1], words.reason_of(one.reason)) for one in past])
     if before:
-        before = f" on try {len(past) + 1},{before}"
+        number = max(len(past) + 1, (_numbers(record) or (0,))[-1])
+        before = f" on try {number},{before}"
     if record.open:
         return f"Under way for {took}, {f'at {at}' if at else 'without a target yet'}{queued}{before}."
     if reason is None and at:
@@ -248,6 +270,9 @@ def sentence(record: Record, names: Names, matched: Rule | None, verdict: Verdic
     if reason in (Reason.NO_RULE, Reason.METHOD_NOT_ALLOWED):
         near = words.nearest(verdict)
         return f"{told}{'; ' + near if near else ''}."
+    if reason is Reason.NO_TARGETS:
+        lost = unresolved.get(names.group(record.group), "")
+        return f"{told}{'; ' + lost if lost else ''}{before}."
     if reason is Reason.NO_HEALTHY_TARGET and scene is not None:
         return f"{told}: {_states(scene, names)}{before}."
     where = f", at {at}" if at else ""

@@ -10,6 +10,7 @@ import pytest
 
 from balancer.cli import drill, targets
 from balancer.cli.faults import InputFault
+from balancer.cli.main import main
 
 
 def target(name: str, state: str = "healthy", weight: int = 1) -> dict[str, Any]:
@@ -94,3 +95,28 @@ def test_a_report_is_a_table_of_its_phases() -> None:
         "during  5        100       2       1.2ms  -    0%      100%",
         "failures during, by reason: upstream_reset 2",
     ]
+
+
+def test_a_drill_without_requests_says_that_it_has_shown_nothing() -> None:
+    phase = {"seconds": 5.0, "requests": 0, "failures": 0, "p50_ms": None, "p99_ms": None, "zones": {}, "reasons": {}}
+    times = {"left_s": 0.0, "empty_s": 0.0, "back_s": None, "share_back_s": 0.1}
+    phases = {"before": phase, "during": phase, "after": phase}
+    said = drill.text({"id": "1", "summary": "zone-a was failed", "groups": ["demo"], **times, "phases": phases})
+    assert "no request came before or during it" in said
+    assert "the last request" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["drill", "zone-a", "--for", "2"], "'2' is no duration from 100ms to 1h (write 2s)"),
+        (["drill", "zone-a", "--before", "5m"], "'5m' is no duration from 0s to 1m"),
+        (["weight", "a1", "-1"], "'-1' is not a weight (write a whole number from 0 to 1000, or reset)"),
+    ],
+)
+def test_a_value_out_of_range_is_wrong_usage_and_says_what_to_write(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2 and said in capsys.readouterr().err

@@ -26,6 +26,9 @@ DEMO = """target_groups:
 SECTIONS = [  # what is wrong, what stands there, what is said
     ("an unknown section", "listners: []\n", "1:1: listners: unknown key (write listeners)"),
     ("a section of a later version", "scaling_groups: []\n", "1:1: scaling_groups: 'scaling_groups' is not available in this version (start more containers by hand: DNS discovery finds them)"),
+    ("a section as others call it", "upstreams: []\n", "1:1: upstreams: unknown key (write target_groups)"),
+    ("a tab before a key", "a:\n  - b: 1\n\tc: 2\n", "3:1: a tab indents this line (use spaces)"),
+    ("a quote that is not closed", "a:\n  - {b: \"c, d: e}\n  - {b: \"c\"}\n", "2:9: this quote is not closed (write the other one where the text ends, in the same line)"),
     ("an unknown section near nothing", "frobnicate: 1\n", "1:1: frobnicate: unknown key (known here: admin, workers, stop_timeout, buffer_limit, access_log, listeners, target_groups)"),
     ("a section that is no set of keys", "admin: 127.0.0.1:9900\n", "1:8: admin: '127.0.0.1:9900' is not a set of keys (write keys below it: address, insecure, token, token_file, hosts)"),
     ("an empty section", "admin:\n", "1:7: admin: is empty (remove it, or write keys below it: address, insecure, token, token_file, hosts)"),
@@ -105,6 +108,7 @@ LISTENER = [  # what is wrong, what stands there, what is said
     ("a back-reference", "rules: [{match: {paths: [\"~^/(a)\\\\1\"]}, action: {forward: demo}}]", "3:30: listeners.web.rules[0].match.paths[0]: '~^/(a)\\1' cannot be used: it refers back to a group (write out what is to be matched twice)"),
     ("look-behind", "rules: [{match: {paths: [\"~(?<=a)b\"]}, action: {forward: demo}}]", "3:30: listeners.web.rules[0].match.paths[0]: '~(?<=a)b' cannot be used: it looks behind (match from the start instead)"),
     ("a pattern that does not compile", "rules: [{match: {paths: [\"~/(\"]}, action: {forward: demo}}]", "3:30: listeners.web.rules[0].match.paths[0]: '~/(' cannot be used: it is not a regular expression: missing ), unterminated subpattern at position 1 (mend the pattern, or write a plain path)"),
+    ("an action outside of action", "rules: [{forward: shop}]", "3:14: listeners.web.rules[0].forward: forward stands under action (write action: {forward: shop})"),
     ("an action that is misspelt", "rules: [{action: {forwrd: demo}}]", "3:23: listeners.web.rules[0].action.forwrd: unknown key (write forward)"),
     ("an empty action", "rules: [{action: {}}]", "3:22: listeners.web.rules[0].action: nothing is done (write forward, redirect or fixed_response)"),
     ("two actions", "rules: [{action: {forward: demo, redirect: {to: /x}}}]", "3:38: listeners.web.rules[0].action.redirect: forward or redirect: only one can be done (keep one)"),

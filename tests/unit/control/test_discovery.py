@@ -125,6 +125,15 @@ def test_an_unknown_name_is_complained_of_once_a_minute() -> None:
     assert [second for second, one in enumerate(said) if one] == [0, 60, 120]
 
 
+def test_since_when_a_name_does_not_resolve_is_known() -> None:
+    name = Name()
+    name.take(Answer(error="no answer in time"), 1.0)
+    name.take(Answer(), 2.0)
+    assert (name.failing_since, name.error) == (1.0, "the name has no address")
+    name.take(Answer(("10.0.0.1",)), 3.0)
+    assert (name.failing_since, name.error) == (None, "")
+
+
 REFUSED = [
     ("0.0.0.0", 8000, True),
     ("::", 8000, True),

@@ -11,6 +11,7 @@ import pytest
 
 from balancer.board import layout, rings
 from balancer.cli import explain as command
+from balancer.cli.explain import text
 from balancer.control.admin.views import time
 from balancer.control.explain import look
 from balancer.control.explain.names import Names
@@ -122,6 +123,23 @@ def test_a_request_that_was_tried_elsewhere() -> None:
         why = {one["target"]: one["why"] for one in told["targets"]}
         assert why == {first: "try 1 of 2: connect_refused", second: "taken (try 2 of 2)"}
         assert told["retries"] == 1 and look.kept(set_.board, 1).failed == 0
+
+
+def test_of_many_tries_the_first_and_the_last_are_told_with_their_numbers() -> None:
+    with stage(group_of(7, retry=Retry(max_retries=6))) as set_:
+        set_.accepts = False
+        client = set_.ask()
+        for _ in range(6):
+            refuse(set_)
+        set_.accept(set_.loop.dials[-1])
+        set_.loop.run()
+        set_.answer()
+        told = explain(set_, id_of(client))
+        assert told["retries"] == 6 and told["try_count"] == 7
+        assert [one["number"] for one in told["tries"]] == [1, 2, 3, 7]
+        assert told["tries"][-1]["target"] == told["target"] and " on try 7, after " in told["sentence"]
+        assert [one["why"] for one in told["targets"] if one["taken"]] == ["taken (try 7 of 7)"]
+        assert "7 tries (4 of 7 shown: the first and the last) in" in text({**told, "listener": ""})
 
 
 def test_a_request_that_nobody_took() -> None:
