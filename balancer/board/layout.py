@@ -106,8 +106,10 @@ ROW = ROW_HEAD + CELLS
 ROWS_AT = DRILLS_AT + DRILLS * DRILL_ROOM
 
 # TABLES: in each row one table a kind, each of SETS sets of WAYS keys; a set is its tags (0: free), then its values
-RATES, CLIENTS = range(2)  # when a bucket is full again (monotonic ns); connections of a client (gauge)
-TABLE_KINDS = 2
+# When a bucket is full again (monotonic ns), by address; connections of a client (gauge); buckets by header value,
+# which clients make up: a flood of them must not push the others out.
+RATES, CLIENTS, HEADER_RATES = range(3)
+TABLE_KINDS = 3
 WAYS = 8
 SETS = 4096
 TABLE = SETS * WAYS * 2

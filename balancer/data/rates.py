@@ -16,14 +16,15 @@ from balancer.picking.bucket import SECOND, Bucket
 class Rates:
     """The buckets of one worker."""
 
-    __slots__ = ("_table",)
+    __slots__ = ("_by_address", "_by_header")
 
     def __init__(self, board: Board, place: int, places: int) -> None:
-        self._table = Keyed(board, layout.RATES, place, places)
+        self._by_address = Keyed(board, layout.RATES, place, places)
+        self._by_header = Keyed(board, layout.HEADER_RATES, place, places)
 
     def take(self, limit: Limiter, key: str, now: int) -> int:
         """Take a token for `key` at `now` (monotonic ns); return 0, or the whole seconds until there is one."""
-        table = self._table
+        table = self._by_header if limit.header else self._by_address
         at, tag = table.find(limit.identity + key.encode("utf-8", "surrogateescape"))
         full, wait = limit.bucket.take(max(table.own(at, tag), *table.others(at, tag), 0), now)
         if wait:

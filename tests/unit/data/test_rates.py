@@ -7,6 +7,7 @@ from unittest import mock
 
 import pytest
 
+from balancer.board import layout
 from balancer.data.rates import Limiter, Rates
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import FixedResponse, Forward, Match, RateLimit, Rule
@@ -131,6 +132,17 @@ def test_buckets_outlive_a_reload_of_other_objects_and_of_the_limit_itself() -> 
 def test_without_a_limit_no_bucket_is_asked() -> None:
     with stage() as set_, mock.patch.object(Rates, "take", side_effect=AssertionError):
         assert statuses(set_, 3) == [200] * 3
+
+
+def test_values_that_a_client_makes_up_push_no_address_out_of_its_bucket() -> None:
+    with stage() as set_:
+        rates, now = Rates(set_.board, 0, 1), 7 * SECOND
+        login = Limiter("web", "login", RateLimit(1 / 60, 3))
+        api = Limiter("web", "api", RateLimit(1 / 360, 1, "header:x-api-key"))
+        assert [rates.take(login, "192.0.2.1", now) == 0 for _ in range(4)] == [True] * 3 + [False]
+        for number in range(2 * layout.SETS * layout.WAYS):
+            rates.take(api, str(number), now)
+        assert rates.take(login, "192.0.2.1", now) > 0
 
 
 def test_workers_share_the_buckets_of_a_client() -> None:
