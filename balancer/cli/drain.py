@@ -11,6 +11,7 @@ import click
 from balancer.cli import targets
 from balancer.cli.admin import ask
 from balancer.cli.targets import steering
+from balancer.cli.tell import tell
 
 _LOOK = 0.25  # seconds between two looks
 _SAY = 5.0  # seconds between two lines where nobody watches
@@ -84,7 +85,7 @@ def _wait(admin: str, path: str, name: str, target: dict[str, Any], *, quiet: bo
             spinner.update(told)
             if not console.is_terminal and not quiet and time.monotonic() - said >= _SAY:
                 said = time.monotonic()
-                click.echo(told, err=True)
+                tell(told, err=True)
             time.sleep(_LOOK)
             code, document = ask(admin, path)
             if code == 404:

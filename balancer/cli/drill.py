@@ -10,6 +10,7 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
+from balancer.cli.tell import tell
 from balancer.model.units import format_duration, parse_duration
 
 _LOOK = 0.5  # seconds between two looks
@@ -129,12 +130,12 @@ def _follow(admin: str, drill: dict[str, Any], *, quiet: bool) -> dict[str, Any]
                     spinner.update(f"{drill['stage']}: {drill['summary']}")
                     if not console.is_terminal and not quiet and time.monotonic() - said >= _SAY:
                         said = time.monotonic()
-                        click.echo(f"{drill['stage']}: {drill['summary']}", err=True)
+                        tell(f"{drill['stage']}: {drill['summary']}", err=True)
                     time.sleep(_LOOK)
                     drill = _patiently(admin, path, drill)
         except KeyboardInterrupt:
             ask(admin, f"{path}/stop", method="POST")
-            click.echo("stopping: the zone serves again", err=True)
+            tell("stopping: the zone serves again", err=True)
     return drill
 
 
@@ -169,16 +170,16 @@ def _list(admin: str, *, as_json: bool) -> None:
         _json(document)
         return
     for one in document["drills"]:
-        click.echo(f"{one['id']}  {one['stage']:9}  {one['summary']}")
+        tell(f"{one['id']}  {one['stage']:9}  {one['summary']}")
     if not document["drills"]:
-        click.echo("no drill is kept")
+        tell("no drill is kept")
 
 
 def _print(drill: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         _json(drill)
     else:
-        click.echo(text(drill), nl=False)
+        tell(text(drill), nl=False)
 
 
 def text(drill: dict[str, Any]) -> str:
@@ -225,7 +226,7 @@ def _ms(value: float | None) -> str:
 def _json(document: dict[str, Any]) -> None:
     import json
 
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    tell(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def _get(admin: str, path: str) -> dict[str, Any]:

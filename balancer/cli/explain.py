@@ -9,6 +9,7 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
+from balancer.cli.tell import tell
 
 _BAR = 40  # characters of the timeline
 
@@ -47,9 +48,9 @@ def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, adm
     if code != 200:
         raise InputFault(str(document.get("detail", f"{admin} answers {code}")))
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        tell(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        click.echo(text(document) if request_id else latest(document, failed=failed), nl=False)
+        tell(text(document) if request_id else latest(document, failed=failed), nl=False)
 
 
 def latest(document: dict[str, Any], *, failed: bool = False) -> str:

@@ -6,6 +6,8 @@ from typing import IO, Any
 
 import click
 
+from balancer.log.line import visible
+
 
 def line_of(fault: dict[str, Any]) -> str:
     """Return a fault as the admin API tells it in one line; without a place where no file is at fault."""
@@ -18,4 +20,4 @@ class InputFault(click.ClickException):
     """`where: what is wrong (what to do instead)`; printed as it is."""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(self.format_message(), file=file, err=file is None)
+        click.echo("\n".join(map(visible, self.format_message().split("\n"))), file=file, err=file is None)

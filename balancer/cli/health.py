@@ -99,7 +99,8 @@ def get(host: str, port: int, path: str) -> tuple[int, str]:
     if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit():
         raise ValueError("what answers is not HTTP")
     lines = body.decode("utf-8", "replace").strip().splitlines()
-    return int(words[1]), lines[0][:200] if lines else ""
+    said = lines[0][:200] if lines else ""
+    return int(words[1]), "".join(one if one.isprintable() else "\ufffd" for one in said)
 
 
 def _connected(host: str, port: int) -> socket.socket:

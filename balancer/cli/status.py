@@ -10,6 +10,8 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault, line_of
+from balancer.cli.tell import tell
+from balancer.log.line import visible
 
 Row = tuple[str, ...]
 _COLOURS = {"healthy": "green", "unhealthy": "red", "ejected": "yellow", "draining": "yellow"}
@@ -48,11 +50,11 @@ def status(as_json: bool, admin: str) -> None:
             f"{admin} answers, but it is not the admin server (write its URL, such as http://127.0.0.1:9900)"
         )
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        tell(json.dumps(document, indent=2, ensure_ascii=False))
     elif sys.stdout.isatty() and shutil.get_terminal_size().columns >= _WIDE:
         _show(document)
     else:
-        click.echo(text(document, datetime.now(UTC)), nl=False)
+        tell(text(document, datetime.now(UTC)), nl=False)
 
 
 def text(document: dict[str, Any], now: datetime) -> str:
@@ -171,19 +173,22 @@ def _show(document: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    def shown(text: str) -> str:
+        return escape(visible(text))
+
     console = Console(highlight=False)
     now = datetime.now(UTC)
     for line in summary(document, now):
-        console.print(escape(line))
+        console.print(shown(line))
     for name, protocol, address in listeners(document):
-        console.print(f"listener {escape(name)}: {protocol} on {escape(address)}")
+        console.print(f"listener {shown(name)}: {protocol} on {shown(address)}")
     for group in document["target_groups"]:
-        table = Table(title=escape(heading(group)), title_justify="left", caption=escape(", ".join(zones(group))))
+        table = Table(title=shown(heading(group)), title_justify="left", caption=shown(", ".join(zones(group))))
         table.caption_justify = "left"
         for column in _TARGETS:
             table.add_column(column.lower(), justify="right" if column in ("ACTIVE", "WEIGHT") else "left")
         for row in targets(group, now):
-            cells = [escape(cell) for cell in row]
+            cells = [shown(cell) for cell in row]
             colour = _COLOURS.get(row[3])
             cells[3] = f"[{colour}]{cells[3]}[/]" if colour else cells[3]
             table.add_row(*cells)

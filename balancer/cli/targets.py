@@ -11,6 +11,7 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
+from balancer.cli.tell import tell
 
 Target = dict[str, Any]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -72,7 +73,7 @@ def may(told: str, *, yes: bool, dry_run: bool) -> bool:
     import sys
 
     if dry_run:
-        click.echo(f"would happen: {told}")
+        tell(f"would happen: {told}")
         return False
     if yes:
         return True
@@ -94,4 +95,4 @@ def show(target: Target, told: str, *, as_json: bool) -> None:
     """Tell what came of it."""
     import json
 
-    click.echo(json.dumps(target, indent=2, ensure_ascii=False) if as_json else told)
+    tell(json.dumps(target, indent=2, ensure_ascii=False) if as_json else told)
