@@ -340,6 +340,21 @@ def _probes(balancer: Balancer, target: str) -> list[dict[str, Any]]:
 # Its own death
 
 
+def test_what_a_target_that_is_gone_has_counted_keeps_its_labels_when_control_dies() -> None:
+    with serving("a", "b") as (balancer, _):
+        assert [get(balancer) for _ in range(10)] == [200] * 10
+        config = yaml.safe_load(balancer.render(balancer.config))
+        del config["target_groups"][0]["targets"][1]
+        balancer.reload(config)
+        wait_for(lambda: len(balancer.group("demo")["targets"]) == 1, 10, "b1 is gone")
+        before = balancer.metrics().select("requests_total", target="b1")
+        assert [dict(labels)["zone"] for labels in before] == ["zone-b"]
+        pid = balancer.control_pid()
+        balancer.kill(pid)
+        wait_for(lambda: "control started anew" in balancer.log_text(), 10, "another control")
+        assert balancer.metrics().select("requests_total", target="b1") == before
+
+
 def test_control_killed_comes_back_with_states_counters_and_version() -> None:
     with serving("a", "b", "c") as (balancer, backends):
         backends["c1"].kill()
@@ -450,7 +465,7 @@ def test_names_that_do_not_resolve_keep_nobody_from_starting() -> None:
         assert (name["target_group"], name["dns"], name["addresses"]) == ("up", "no-such-name.invalid", [])
         assert name["error"] and name["since"]
         assert "no-such-name.invalid</code> does not resolve" in balancer.get("/")[1].decode()
-        failed = balancer.access_log()[0]["request_id"]
+        failed = json.loads(balancer.get("/api/v1/requests?failed=1")[1])["requests"][0]["request_id"]
         said = json.loads(balancer.get(f"/api/v1/requests/{failed}")[1])["sentence"]
         assert "the target group is empty; its name no-such-name.invalid does not resolve (" in said
 
