@@ -225,7 +225,8 @@ class _Families:
         full = _counter("explain_table_full", "Looks at which a request under way found no room to be noted.", ())
         full.add_metric((), self._stats.head(layout.ROW_OPEN_FULL))
         forgotten = _counter("client_keys_forgotten", "Clients forgotten for want of room, by table.", ("table",))
-        for kind, name in ((layout.RATES, "rates"), (layout.CLIENTS, "connections")):
+        tables = ((layout.RATES, "rates"), (layout.HEADER_RATES, "header_rates"), (layout.CLIENTS, "connections"))
+        for kind, name in tables:
             forgotten.add_metric((name,), self._stats.head(layout.ROW_FORGOTTEN + kind))
         yield from (full, forgotten)
         buffered = _gauge("buffered_bytes", "Bytes that wait in a worker for slow clients and targets.", "worker")

@@ -86,7 +86,7 @@ def test_each_bound_says_when_it_is_reached() -> None:
         seen = scrape(made)
         assert seen.by("target_group", "queued_requests") == {"demo": 7}
         assert seen.sum("explain_table_full_total") == 2
-        assert seen.by("table", "client_keys_forgotten_total") == {"rates": 0, "connections": 5}
+        assert seen.by("table", "client_keys_forgotten_total") == {"rates": 0, "header_rates": 0, "connections": 5}
 
 
 def test_what_was_counted_for_a_target_that_is_gone_stays_with_its_zone() -> None:
