@@ -199,7 +199,7 @@ class AdminServer:
         if not limit.isascii() or not limit.isdigit() or len(limit) > 9 or not 1 <= int(limit) <= MOST_REQUESTS:
             return problems.answer(400, f"limit is {limit[:40]!r} (write a number from 1 to {MOST_REQUESTS})")
         failed = request.query.get("failed", "0") not in ("0", "", "false")
-        return _json(explained.latest(self._control, int(limit), failed=failed))
+        return _json(await explained.latest(self._control, int(limit), failed=failed))
 
     async def request(self, request: web.Request) -> web.Response:
         wanted = request.match_info["id"]
@@ -208,7 +208,7 @@ class AdminServer:
             await asyncio.sleep(MOMENT)
             found = await explained.explain(self._control, wanted)
         if found is None:
-            return problems.answer(404, explained.unknown(self._control, wanted))
+            return problems.answer(404, await explained.unknown(self._control, wanted))
         return _json(found)
 
     async def config(self, _request: web.Request) -> web.Response:

@@ -1,4 +1,8 @@
-"""explained: what the admin API answers on requests."""
+"""explained: what the admin API answers on requests.
+
+The board is read in a thread beside control's loop: it may hold the requests of 64 workers, and whoever sends requests
+can make their ids costly to find.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,6 @@ Json = dict[str, Any]
 async def explain(control: Control, request_id: str) -> Json | None:
     """Return why a request went where it went; None if it is not among the last ones."""
     running = control.running or Snapshot()
-    # Whoever sends requests can have their ids made costly to find: control goes on meanwhile.
     found = await asyncio.to_thread(look.find, control.board, running.workers, request_id)
     if found is None:
         return None
@@ -38,17 +41,17 @@ async def explain(control: Control, request_id: str) -> Json | None:
     return story(found, names, version, running, states, time, wall(), unresolved)
 
 
-def latest(control: Control, limit: int, *, failed: bool) -> Json:
+async def latest(control: Control, limit: int, *, failed: bool) -> Json:
     """Return the last requests, newest first."""
     running = control.running or Snapshot()
     names = Names(running.slots, control.zones)
-    found = look.latest(control.board, running.workers, limit, failed=failed)
-    return {"requests": [line(one.record, names, time) for one in found], "kept": _kept(control)}
+    found = await asyncio.to_thread(look.latest, control.board, running.workers, limit, failed=failed)
+    return {"requests": [line(one.record, names, time) for one in found], "kept": await _kept(control)}
 
 
-def unknown(control: Control, request_id: str) -> str:
+async def unknown(control: Control, request_id: str) -> str:
     """Return the sentence on a request that is not known."""
-    kept = look.kept(control.board, (control.running or Snapshot()).workers)
+    kept = await asyncio.to_thread(look.kept, control.board, (control.running or Snapshot()).workers)
     if not kept.recent:
         return f"{request_id[:128]!r} is not known: no request has been finished yet"
     oldest = f"the oldest kept is from {time(kept.oldest)}"
@@ -60,8 +63,8 @@ def unknown(control: Control, request_id: str) -> str:
     )
 
 
-def _kept(control: Control) -> Json:
-    kept = look.kept(control.board, (control.running or Snapshot()).workers)
+async def _kept(control: Control) -> Json:
+    kept = await asyncio.to_thread(look.kept, control.board, (control.running or Snapshot()).workers)
     return {
         "recent": kept.recent,
         "failed": kept.failed,
