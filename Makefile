@@ -42,9 +42,9 @@ test: lint test-fast test-system test-compose
 test-fast: $(READY)
 	$(PYTEST) -n 2 --dist loadfile -m "not chaos and not soak" tests --ignore tests/compose
 
-# Whole process trees under load and faults.
+# Whole process trees under load and faults: most of their time they wait.
 test-system: $(READY)
-	$(PYTEST) -m "chaos and not soak" tests/system
+	$(PYTEST) -n 2 --dist loadfile -m "chaos and not soak" tests/system
 
 # The compose file as it stands.
 test-compose: $(READY)

@@ -254,7 +254,13 @@ def test_a_target_may_ask_for_its_drain_by_its_probe_and_by_any_response(balance
             answers_ = [client.ask(request("GET", "/x")) for _ in range(4)]
         assert all(got.status == 200 and not got.head.all("x-balancer-drain") for got in answers_)
         wait_for(lambda: balancer.target("up", "up1")["reason"] == "asked_by_target", 2, "a response has asked")
-        served = len([seen for seen in one.requests if seen.target == "/x"])
-        with RawClient(balancer.address()) as client:
-            assert all(client.ask(request("GET", "/x")).status == 200 for _ in range(10))
-        assert len([seen for seen in one.requests if seen.target == "/x"]) == served
+
+        def passed_over() -> bool:
+            """Ten requests of a new connection: workers hear of it some milliseconds after control has decided."""
+            served = len([seen for seen in one.requests if seen.target == "/x"])
+            with RawClient(balancer.address()) as client:
+                assert all(client.ask(request("GET", "/x")).status == 200 for _ in range(10))
+            return len([seen for seen in one.requests if seen.target == "/x"]) == served
+
+        wait_for(passed_over, 1, "no request goes to who asked for its drain")
+        assert passed_over() and passed_over()
