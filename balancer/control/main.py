@@ -81,8 +81,7 @@ class Program:
             base = replace(loaded.snapshot, version=1)
             try:
                 await self._listen_for_admin(base)
-                await self._take(base)
-                self.reload.taken(base, time.time())
+                self.reload.taken(base, await self._take(base))
             except (Refused, NoRoom) as error:
                 faults = (self.reload.fault(error, loaded),)
         for fault in faults:
@@ -108,10 +107,12 @@ class Program:
         self._go(self._admin_again(base))
         await self.reload.apply("start", loaded)
 
-    async def _take(self, base: Snapshot) -> None:
+    async def _take(self, base: Snapshot) -> float:
+        """Have workers take `base`; return since when it runs, as a control that starts anew will read it."""
         await self.control.take(base)
         self._board.cells[layout.CONFIG_HASH] = _mark(base)
-        self._board.cells[layout.CONFIG_LOADED] = time.time_ns() // 1_000_000
+        self._board.cells[layout.CONFIG_LOADED] = since = time.time_ns() // 1_000_000
+        return since / 1000
 
     # The admin server
 

@@ -50,7 +50,7 @@ class Outcome:
 class Reload:
     """The configuration on disk and its way in. `base` is what was taken over last, as written."""
 
-    def __init__(self, config: Path, take: Callable[[Snapshot], Awaitable[None]]) -> None:
+    def __init__(self, config: Path, take: Callable[[Snapshot], Awaitable[float]]) -> None:
         """`take` publishes a configuration; it raises Refused or NoRoom, and then nothing has changed."""
         self.config = config
         self.base: Snapshot | None = None
@@ -132,14 +132,14 @@ class Reload:
             return Outcome(True, old.version)
         new = replace(new, version=old.version + 1)
         try:
-            await self._take(new)
+            since = await self._take(new)
         except (Refused, NoRoom) as error:
             passing = isinstance(error, Refused) and error.passing
             fault = self.fault(error, loaded)
             if passing:
                 fault = replace(fault, remedy=f"{fault.remedy}; it is tried again in {AGAIN:g} s")
             return Outcome(False, old.version, changes, (fault,), passing)
-        self.taken(new, time.time())
+        self.taken(new, since)
         return Outcome(True, new.version, changes)
 
     def taken(self, base: Snapshot, at_wall: float) -> None:

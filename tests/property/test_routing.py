@@ -6,7 +6,7 @@ import re
 import signal
 from urllib.parse import unquote_to_bytes
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from balancer.model.snapshot import FixedResponse, Match, Rule
@@ -251,6 +251,7 @@ _HOSTILE = [
 _STALL = 6.0  # s of the processor: an expression that stalls takes years, the worst that is allowed about 1
 
 
+@settings(deadline=None)
 @given(_EXPRESSIONS, st.sampled_from(["", "$", "!", "b$"]))
 @example(r"^/(?:\w+-?){1,5}", "$")
 @example("(?:a?a?){20}", "b")

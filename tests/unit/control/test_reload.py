@@ -31,10 +31,11 @@ class Workers:
         self.answers: list[Refused] = []  # to the next ones, in order
         self.asked = 0
 
-    async def take(self, _: Snapshot) -> None:
+    async def take(self, _: Snapshot) -> float:
         self.asked += 1
         if self.answers:
             raise self.answers.pop(0)
+        return 1.0
 
 
 @asynccontextmanager
