@@ -40,7 +40,7 @@ test: lint test-fast test-system test-compose
 
 # Tests that may run side by side.
 test-fast: $(READY)
-	$(PYTEST) -n 2 --dist loadfile -m "not chaos and not soak" tests --ignore tests/compose
+	$(PYTEST) -n 3 --dist loadfile -m "not chaos and not soak" tests --ignore tests/compose
 
 # Whole process trees under load and faults: most of their time they wait.
 test-system: $(READY)

@@ -352,7 +352,14 @@ def test_what_a_target_that_is_gone_has_counted_keeps_its_labels_when_control_di
         pid = balancer.control_pid()
         balancer.kill(pid)
         wait_for(lambda: "control started anew" in balancer.log_text(), 10, "another control")
-        assert balancer.metrics().select("requests_total", target="b1") == before
+
+        def told() -> bool:
+            try:
+                return balancer.metrics().select("requests_total", target="b1") == before
+            except OSError:  # its admin server is not there yet
+                return False
+
+        wait_for(told, 10, "the same series under the same labels")
 
 
 def test_control_killed_comes_back_with_states_counters_and_version() -> None:

@@ -133,7 +133,8 @@ def test_a_worker_that_cannot_keep_up_sheds_load_and_comes_back_while_admin_answ
         report = loop.finish()
         shed = [sample for sample in report.samples if sample.status == 503]
         assert shed and all('details="overloaded"' in sample.reason for sample in shed), report
-        assert set(report.statuses) == {200, 503} and set(report.lost) <= {"closed", "reset"}, report
+        gone = {"closed", "reset", "idle connection reset before the answer"}  # idle ones are given up first
+        assert set(report.statuses) == {200, 503} and set(report.lost) <= gone, report
         late = report.between(13, 14)
         assert set(late.statuses) == {200}, late
         assert balancer.metrics().sum("failures_total", reason="overloaded") == len(shed)
