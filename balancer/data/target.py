@@ -11,7 +11,6 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -39,7 +38,6 @@ SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle tim
 LATE_BODY = 0.02  # seconds that a connection rests before it is used again, where its target may have more to say
 FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
 _SLICE = 512  # connections whose window is looked at in one turn
-_GONE = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
 
 def settings(group: TargetGroup) -> tuple[object, ...]:
@@ -385,9 +383,4 @@ class LiveTarget:
 
 def _lives(connection: UpstreamProtocol) -> bool:
     """Return whether the kernel has heard nothing of the connection's end. hot: 0.6 µs, for unrepeatable requests."""
-    sock = connection.transport.get_extra_info("socket")
-    if sock is None or sock.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(sock.fileno(), _GONE)
-    return not poll.poll(0)
+    return not connection.transport.is_closing() and not connect.heard(connection.transport)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -15,6 +16,7 @@ UNACKNOWLEDGED_UPSTREAM = 10_000  # ms until bytes that nobody acknowledges end 
 UNACKNOWLEDGED_CLIENT = 30_000
 LOOK_AFTER = 2.0  # seconds: a request that is under way for so long has its target's window looked at, as often again
 _RESET = struct.pack("ii", 1, 0)
+_ANYTHING = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
 _INFO = struct.Struct("=24xI116xI80xI")  # of struct tcp_info: unacked, notsent_bytes, snd_wnd
 
 
@@ -74,6 +76,16 @@ async def dial(
         sock.close()
         raise
     return transport, cast(_P, protocol)
+
+
+def heard(transport: asyncio.Transport) -> bool:
+    """Return whether the kernel has heard something of the peer, bytes or its end, that nobody has read yet. 0.6 µs."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(sock.fileno(), _ANYTHING)
+    return bool(poll.poll(0))
 
 
 def unread(transport: asyncio.Transport) -> bytes:

@@ -104,8 +104,7 @@ def test_what_slow_readers_hold_has_a_bound_each_and_together() -> None:
         held, grown = buffered(), resident_bytes(worker) - before
         print(f"{readers} slow readers: {held / mebibyte:.0f} MiB wait, the worker grew by {grown / mebibyte:.0f} MiB")
         assert held <= readers * 320 * 1024, "64 KiB and one read each"
-        # A read of which a part was sent is held whole, and counts with what is left of it.
-        assert grown <= readers * 320 * 1024 + 20 * mebibyte
+        assert grown <= held + 60 * mebibyte
         assert balancer.metrics().sum("failures_total", reason="client_too_slow") == 0
 
         balancer.reload(config | {"buffer_limit": "32MiB"})
@@ -133,8 +132,7 @@ def test_a_worker_that_cannot_keep_up_sheds_load_and_comes_back_while_admin_answ
         report = loop.finish()
         shed = [sample for sample in report.samples if sample.status == 503]
         assert shed and all('details="overloaded"' in sample.reason for sample in shed), report
-        gone = {"closed", "reset", "idle connection reset before the answer"}  # idle ones are given up first
-        assert set(report.statuses) == {200, 503} and set(report.lost) <= gone, report
+        assert set(report.statuses) == {200, 503} and set(report.lost) <= {"closed", "reset"}, report
         late = report.between(13, 14)
         assert set(late.statuses) == {200}, late
         assert balancer.metrics().sum("failures_total", reason="overloaded") == len(shed)

@@ -562,12 +562,22 @@ class ClientProtocol:
         """End the connection if no request is under way, else after it."""
         self.persistent = False
         if self.state == IDLE and not self._buffer.strip(b"\r\n"):
-            self.state = CLOSED
-            self.transport.close()
+            self._end_rest()
 
     def close_resting(self, now: float) -> None:
         """End the connection if it has rested for a while since its last request; what does not rest goes on."""
         if self.rests and now - self.rests_since >= RESTED:
+            self._end_rest()
+
+    def _end_rest(self) -> None:
+        """Close a connection that rests; but one whose next request is here, and only not read yet, gets its answer.
+
+        Closing with bytes unread would send RST, and a worker that runs late has many of those.
+        """
+        if connect.heard(self.transport):
+            self.persistent = False
+            self.deadline = time.monotonic() + LINGER
+        else:
             self.state = CLOSED
             self.transport.close()
 
@@ -579,8 +589,7 @@ class ClientProtocol:
         elif self.state == IDLE and self._head_started:
             self._refuse(Reason.CLIENT_HEADER_TIMEOUT, "", None)
         elif self.state == IDLE:
-            self.state = CLOSED
-            self.transport.close()
+            self._end_rest()
         elif self.state == BODY and self._expecting:
             self._expecting = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -645,8 +654,11 @@ class ClientProtocol:
         return self.state != IDLE or self.full or bool(self._buffer)
 
     def waiting(self) -> tuple[float, int]:
-        """Return since when bytes wait because somebody does not take them (monotonic), and how many wait in all."""
-        size = len(self._buffer) + self.transport.get_write_buffer_size()
+        """Return since when bytes wait because somebody does not take them (monotonic), and how many wait in all.
+
+        A piece of which a part has left is held whole, so what waited when the client became full counts.
+        """
+        size = len(self._buffer) + (self._unsent if self.full else self.transport.get_write_buffer_size())
         if self.serving:
             size += self.exchange.waiting()
         since = self._full_since if self.full else self._held_since if self._held else NEVER
