@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -351,3 +353,21 @@ def test_more_clients_than_descriptors_wait_and_nobody_is_sent_away(recorder: Re
             assert ask(made.address(), request()).status == 200
         assert made.worker_pids() == [pid]
         assert len([line for line in made.log_text().splitlines() if "run out" in line]) == 1
+
+
+def test_a_request_that_came_while_the_worker_stood_still_is_answered_though_its_connections_time_is_over(
+    balancer: Balancer,
+) -> None:
+    (worker,) = balancer.worker_pids()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(balancer.address("strict"))) for _ in range(10)]
+        assert all(client.ask(request()).status == 200 for client in clients)
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            pace(0.8)  # longer than keep_alive
+            for client in clients:
+                client.send(request())
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        answers = [client.recv_response() for client in clients]
+    assert [answer.status for answer in answers] == [200] * 10
