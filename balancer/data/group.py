@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,10 @@ from balancer.board.records import NONE, PLACED
 from balancer.board.scenes import Seen
 from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
+from balancer.data.reading import Reading
 from balancer.data.target import MAX_CONNECTING, LiveTarget
-from balancer.model.names import EVIDENCES, STATES, Evidence, State
+from balancer.data.waiting import Waiting
+from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import TargetGroup
 from balancer.picking import policy, retry, zones
@@ -28,7 +29,6 @@ from balancer.picking.view import View
 if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
 
-_PATIENCE = 1000  # readings of a board that is being written, before it is taken as it is
 _RARELY = 4  # looks of the coarse clock between two at targets without connections
 _EXACT = 64  # targets up to which least_conn adds up all workers at each pick
 
@@ -39,15 +39,13 @@ class LiveGroup:
     __slots__ = (
         "_drilled",
         "_factors",
-        "_living",
         "_panic",
         "_passing",
+        "_reading",
         "_reasons",
         "_scene",
-        "_seen",
         "_serves",
         "_slot",
-        "_spans",
         "_spreader",
         "_standings",
         "_turn",
@@ -61,6 +59,7 @@ class LiveGroup:
         "passed",
         "place",
         "policies",
+        "queue",
         "retrying",
         "scene",
         "shares",
@@ -100,8 +99,7 @@ class LiveGroup:
         self._scene = b""
         self._serves = False  # True: this is the group that runs, not one that is built or was replaced
         self.passed: tuple[int, ...] = ()  # targets at max_connections that the last pick had to pass over
-        self._spans = _spans([target.state_slot for target in targets])
-        self._seen: tuple[bytes, ...] = ()  # the cells that the rotation was built of
+        self._reading = Reading(place.board, self._slot, [target.state_slot for target in targets])
         self._turn = 0
         self._reasons = slots.get(f"reasons|{spec.name}", -1)
         self.budget = retry.Budget(spec.retry.budget_percent, spec.retry.budget_min)
@@ -111,21 +109,20 @@ class LiveGroup:
         self.careful = False  # its requests go the long way: there is more to look at
         self.be_careful()
         self.hoping = 0  # requests between two tries, since there is nobody to serve them
-        self.waiting: deque[tuple[Exchange, int, float]] = deque()  # exchange, its serial, until
-        self._living = 0  # of those who wait: the others have left, and their entries do not count
+        self.queue = Waiting(place, self._reasons)
+        self.waiting = self.queue.entries  # hot: asked after each response whether anybody waits
         self.refresh()
 
     def take_over(self, running: LiveGroup | None) -> None:
         """Follow `running`, the same group under the configuration before: who waits there waits here.
 
-        Both look at one queue, so that the end of a request that was placed before wakes who is next (`wake`).
+        Both have one queue, so that the end of a request that was placed before wakes who is next (`wake`).
         """
         self._serves = True
         if running is not None:
             running._serves = False
             running.successor = self
-            self.waiting = running.waiting
-            self._living, running._living = running._living, 0
+            self.queue, self.waiting = running.queue, running.waiting
         self.be_careful()  # the share may have changed since this was built
         if self._passing or self.outdated() or any(target.ejected_until for target in self.targets):
             self.refresh()
@@ -155,31 +152,15 @@ class LiveGroup:
 
     def outdated(self) -> bool:
         """Return whether the board says anything else than when it was last read, as far as this group goes."""
-        seen = self.place.board.read(self._told)
-        return seen is None or seen[1] != self._seen
-
-    def _told(self, cells: memoryview[int]) -> tuple[bytes, ...]:
-        told = [cells[start:end].tobytes() for start, end in self._spans]
-        if self._slot >= 0:
-            at = board.group_at(self._slot)
-            told.append(cells[at : at + layout.GROUP_BLOCK].tobytes())
-        return (*told, cells[layout.DRILL_UNTIL : layout.DRILL_UNTIL + 1].tobytes())
+        return self._reading.outdated()
 
     def refresh(self) -> None:
         """Read states and shares from the board and build the rotation anew."""
-        for _ in range(_PATIENCE):  # control writes for some microseconds at most, unless it was lost while it did
-            seen = self.place.board.read(self._read)
-            if seen is not None:
-                states, shares, panic, drill = seen[1]
-                break
-        else:
-            states, shares, panic, drill = self._read(
-                self.place.board.cells
-            )  # each cell is sound, if not of one moment
+        said = self._reading.read()
         now = time.monotonic()
         lost: list[LiveTarget] = []
-        drills, self._passing = now * 1000 < drill, False
-        for slot, (target, (state, evidence, factor, orders, weight)) in enumerate(zip(self.targets, states)):
+        drills, self._passing = now * 1000 < said.drill, False
+        for slot, (target, (state, evidence, factor, orders, weight)) in enumerate(zip(self.targets, said.targets)):
             if target.ejected_until:
                 state, evidence = self._with_own_ejection(target, state, evidence, now)
                 self._passing = True
@@ -194,35 +175,11 @@ class LiveGroup:
             # Control ends a drill; where it died with one running, the drill ends by its time.
             self._drilled[slot] = drills and bool(orders & layout.ORDER_DRILLED)
         self._passing = self._passing or any(self._drilled)
-        self._rotate(shares, panic)
+        self._rotate(said.shares, said.panic)
         if self.spec.rescue:
             for target in lost:
                 self._rescue(target)
         self.wake()
-
-    def _read(
-        self, cells: memoryview[int]
-    ) -> tuple[list[tuple[State, Evidence, int, int, int]], tuple[int, ...], tuple[bool, ...], int]:
-        states = []
-        self._seen = self._told(cells)
-        drill = cells[layout.DRILL_UNTIL]
-        told = [cell for start, end in self._spans for cell in cells[start:end].tolist()]
-        at = 0
-        for target in self.targets:
-            if target.state_slot < 0:
-                states.append((State.UNKNOWN, Evidence.NONE, 1000, 0, 0))
-                continue
-            state, evidence = STATES[told[at + layout.STATE]], EVIDENCES[told[at + layout.EVIDENCE]]
-            factor = told[at + layout.FACTOR] or 1000  # 0: control has not spoken yet
-            states.append((state, evidence, factor, told[at + layout.ORDERS], told[at + layout.WEIGHT]))
-            at += layout.STATE_BLOCK
-        if self._slot < 0:
-            return states, (), (), drill
-        at = board.group_at(self._slot)
-        count = min(cells[at + layout.GROUP_TIERS], layout.MAX_TIERS)
-        shares = tuple(cells[at + layout.GROUP_SHARES + tier] for tier in range(count))
-        panic = tuple(bool(cells[at + layout.GROUP_PANIC] >> tier & 1) for tier in range(count))
-        return states, shares, panic, drill
 
     def _with_own_ejection(
         self, target: LiveTarget, state: State, evidence: Evidence, now: float
@@ -367,54 +324,25 @@ class LiveGroup:
 
         `until`: when its time is over; not said: after `queue.timeout`.
         """
-        if self.successor is not None:
-            return self.successor.enqueue(exchange, until)
-        if self.gone:
+        now = self.present()
+        if now.gone:
             return Reason.TARGET_REMOVED
-        if self._living * self.place.places >= self.spec.queue.size:
-            return Reason.QUEUE_FULL
-        if len(self.waiting) > 2 * self._living + 64:  # clients come and leave faster than places get free
-            living = [entry for entry in self.waiting if entry[0].serial == entry[1]]
-            self.waiting.clear()  # in place: the groups before this one look at it too
-            self.waiting.extend(living)
-        self.waiting.append((exchange, exchange.serial, until or time.monotonic() + self.spec.queue.timeout))
-        self._living += 1
-        self._show_queue()
-        exchange.in_queue = True
-        return None
-
-    def dequeued(self) -> None:
-        """One who waited waits no more, for whatever reason."""
-        if self.successor is not None:
-            self.successor.dequeued()
-        else:
-            self._living -= 1
-            self._show_queue()
-
-    def _show_queue(self) -> None:
-        if self._reasons >= 0:
-            self.place.row[self._reasons + layout.REASONS_QUEUED] = self._living
+        until = until or time.monotonic() + now.spec.queue.timeout
+        return None if self.queue.add(exchange, until, now.spec.queue.size) else Reason.QUEUE_FULL
 
     def dissolve(self) -> None:
         """The group is gone from the configuration: nobody looks at its queue any more, so nobody may wait in it."""
         self.gone = True
-        waiting = list(self.waiting)
+        waiting = self.queue.everybody()
         self.waiting.clear()
-        for exchange, serial, _ in waiting:
-            if exchange.serial == serial:
-                exchange.guarded(exchange.fail, Reason.TARGET_REMOVED)
+        for exchange in waiting:
+            exchange.guarded(exchange.fail, Reason.TARGET_REMOVED)
 
     def wake(self) -> None:
         """A place may be free: let those who wait try in their order."""
-        if self.successor is not None:
-            self.successor.wake()
-            return
-        while self.waiting:
-            exchange, serial, _ = self.waiting[0]
-            if exchange.serial != serial:
-                self.waiting.popleft()
-                continue
-            target = self.pick()
+        now = self.present()
+        while (exchange := self.queue.first()) is not None:
+            target = now.pick()
             if target is None:
                 return
             self.waiting.popleft()
@@ -437,11 +365,8 @@ class LiveGroup:
             self._in_scene()
         if self.waiting:
             self.wake()
-        for exchange, serial, _ in [entry for entry in self.waiting if entry[2] <= now]:
-            if exchange.serial == serial:
-                exchange.fail(self._waited_for())
-        while self.waiting and self.waiting[0][0].serial != self.waiting[0][1]:
-            self.waiting.popleft()
+        for exchange in self.queue.late(now):
+            exchange.fail(self._waited_for())
 
     def _waited_for(self) -> Reason:
         """Return what those whose time is over have waited for in vain."""
@@ -526,17 +451,3 @@ class LiveGroup:
     def count_retry(self, reason: Reason) -> None:
         """Count a try beyond the first."""
         self.place.add(self._reasons + layout.REASONS_RETRIES + REASON_CODES[reason] if self._reasons >= 0 else -1)
-
-
-def _spans(slots: list[int]) -> list[tuple[int, int]]:
-    """Return the cells of these places as few spans: those of a group lie side by side unless some came later."""
-    spans: list[tuple[int, int]] = []
-    for slot in slots:
-        if slot < 0:
-            continue
-        start = board.state_at(slot)
-        if spans and spans[-1][1] == start:
-            spans[-1] = (spans[-1][0], start + layout.STATE_BLOCK)
-        else:
-            spans.append((start, start + layout.STATE_BLOCK))
-    return spans

@@ -280,7 +280,7 @@ class Live:
             if target.connecting or target.waiting:
                 yield from target.unconnected()
         for group in self.groups.values():
-            yield from (exchange for exchange, serial, _ in group.waiting if exchange.serial == serial)
+            yield from group.queue.everybody()
 
     def _look_at_descriptors(self, now: float) -> None:
         """Keep a tenth of them free: those who only rest go first, then nobody else is accepted for a while."""

@@ -312,7 +312,7 @@ class Exchange:
     def _dequeue(self) -> None:
         self.in_queue = False
         if self.group is not None:
-            self.group.dequeued()
+            self.group.queue.left()
 
     def connected(self, connection: UpstreamProtocol) -> None:
         """A connection for this try is there."""

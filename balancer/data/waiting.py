@@ -1,0 +1,68 @@
+"""Waiting: who waits for a target of a group, in their order: one queue over all configurations of that group.
+
+An entry is (exchange, its serial, until when). Whoever leaves says so (`left`) and moves its serial on; its entry stays
+until it comes to the front, or until those of the gone are too many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from balancer.board import layout
+from balancer.data.place import Place
+
+if TYPE_CHECKING:
+    from balancer.data.http.exchange import Exchange
+
+_SLACK = 64  # entries of the gone that are borne beside as many as twice the living
+
+
+class Waiting:
+    """The queue of a group in one worker. `entries` is read by the hot path: empty, there is nobody to wake."""
+
+    __slots__ = ("_cell", "_living", "_place", "entries")
+
+    def __init__(self, place: Place, reasons: int) -> None:
+        """`reasons`: where the group's reasons lie on the board, -1: nowhere."""
+        self.entries: deque[tuple[Exchange, int, float]] = deque()
+        self._living = 0
+        self._place = place
+        self._cell = reasons + layout.REASONS_QUEUED if reasons >= 0 else -1
+
+    def add(self, exchange: Exchange, until: float, size: int) -> bool:
+        """Let `exchange` wait until then (monotonic seconds); False if `size` wait already, over all workers."""
+        if self._living * self._place.places >= size:
+            return False
+        if len(self.entries) > 2 * self._living + _SLACK:  # clients come and leave faster than places get free
+            living = [entry for entry in self.entries if entry[0].serial == entry[1]]
+            self.entries.clear()
+            self.entries.extend(living)
+        self.entries.append((exchange, exchange.serial, until))
+        exchange.in_queue = True
+        self._show(self._living + 1)
+        return True
+
+    def left(self) -> None:
+        """One who waited waits no more, for whatever reason."""
+        self._show(self._living - 1)
+
+    def first(self) -> Exchange | None:
+        """Return who is next, None if nobody waits."""
+        entries = self.entries
+        while entries and entries[0][0].serial != entries[0][1]:
+            entries.popleft()
+        return entries[0][0] if entries else None
+
+    def late(self, now: float) -> list[Exchange]:
+        """Return those whose time is over."""
+        return [exchange for exchange, serial, until in self.entries if until <= now and exchange.serial == serial]
+
+    def everybody(self) -> list[Exchange]:
+        """Return all who wait."""
+        return [exchange for exchange, serial, _ in self.entries if exchange.serial == serial]
+
+    def _show(self, living: int) -> None:
+        self._living = living
+        if self._cell >= 0:
+            self._place.row[self._cell] = living
