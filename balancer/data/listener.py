@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import time
 from collections.abc import Coroutine
@@ -18,6 +17,7 @@ from balancer.data.http.exchange import Exchange
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
+from balancer.data.peers import Trust
 from balancer.data.place import Place, log
 from balancer.data.rates import Limiter
 from balancer.data.routes import FixedRoute, LimitedRoute, NoRoute, RedirectRoute, Route, WeightedRoute
@@ -57,6 +57,7 @@ class LiveListener:
         self._counted = False  # connections are counted by client: their number is limited
         self.peers: dict[str, _Peer] = {}
         self.spec: Listener
+        self.trust: Trust
         self.nowhere: Route
 
     def serves(self, spec: Listener, groups: dict[str, LiveGroup]) -> bool:
@@ -95,7 +96,7 @@ class LiveListener:
         self._remembered = 0
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self.renumber()
-        self._networks = [ipaddress.ip_network(cidr) for cidr in spec.trusted_proxies]
+        self.trust = Trust(spec.trusted_proxies, self.port)
         wanted = self.router.header_names
         # Two halves that are known are not measured together: where a limit is below what may be kept, nothing is.
         remember = self.place.remember and spec.limits.head >= 2 * MAX_KEPT
@@ -111,7 +112,7 @@ class LiveListener:
             for client in self.connections:
                 count(self.name, client.peer)
         for client in self.connections:
-            trusted = self.trusts(client.peer)
+            trusted = self.trust.believes(client.peer)
             client.use(self._memories[trusted], trusted=trusted)
 
     def renumber(self) -> None:
@@ -201,50 +202,14 @@ class LiveListener:
 
     # What a connection needs to know of its peer
 
-    def trusts(self, peer: str) -> bool:
-        """Return whether the X-Forwarded-* of `peer` are believed."""
-        if not self._networks:
-            return False
-        try:
-            address = ipaddress.ip_address(peer)
-        except ValueError:
-            return False
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self._networks)
-
     def meet(self, peer: str) -> _Peer:
         """Return what a connection needs to know of its peer, and remember it by the address."""
-        trusted = self.trusts(peer)
-        known = trusted, self._memories[trusted], self.suffix(peer), f'{self.shown}"client":"{peer}",'
+        trusted = self.trust.believes(peer)
+        known = trusted, self._memories[trusted], self.trust.lines(peer), f'{self.shown}"client":"{peer}",'
         if len(self.peers) >= MAX_PEERS:
             self.peers.clear()
         self.peers[peer] = known
         return known
-
-    def suffix(self, peer: str) -> bytes:
-        """Return the header lines that are the same for every request of a connection."""
-        return (
-            f"X-Forwarded-For: {peer}\r\nX-Real-IP: {peer}\r\n"
-            f"X-Forwarded-Proto: http\r\nX-Forwarded-Port: {self.port}\r\n"
-        ).encode()
-
-    def forwarded(self, peer: str, trusted: bool, block: Block) -> bytes:
-        """Return those lines for one request of a peer that may be trusted. Source: load balancing notes, 2.3."""
-        if not trusted:
-            return self.suffix(peer)
-        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
-        lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {self.client_of(peer, block)}\r\n"
-        if b"x-forwarded-proto" not in block.seen:
-            lines += "X-Forwarded-Proto: http\r\n"
-        if b"x-forwarded-port" not in block.seen:
-            lines += f"X-Forwarded-Port: {self.port}\r\n"
-        return lines.encode("latin-1")
-
-    def client_of(self, peer: str, block: Block) -> str:
-        """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first."""
-        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
-        return next((entry for entry in reversed(chain) if not self.trusts(entry)), chain[0] if chain else peer)
 
     # Connections
 

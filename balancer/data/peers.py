@@ -1,9 +1,13 @@
-"""Peers: what counts as one client: an IPv4 address, an IPv6 /64."""
+"""Peers: what counts as one client (an IPv4 address, an IPv6 /64), whose word about it is believed, and what we say."""
 
 from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from balancer.data.http.request_block import Block
 
 
 @lru_cache(4096)
@@ -18,3 +22,50 @@ def network_of(peer: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+class Trust:
+    """Whose X-Forwarded-* are believed at a listener, and what it tells targets of its clients."""
+
+    __slots__ = ("_networks", "_port")
+
+    def __init__(self, proxies: tuple[str, ...], port: int) -> None:
+        """`proxies`: the networks (CIDR) of peers that are believed; `port`: the listener's."""
+        self._networks = [ipaddress.ip_network(cidr) for cidr in proxies]
+        self._port = port
+
+    def believes(self, peer: str) -> bool:
+        """Return whether the X-Forwarded-* of `peer` are believed."""
+        if not self._networks:
+            return False
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+    def lines(self, peer: str) -> bytes:
+        """Return the header lines that are the same for every request of a connection."""
+        return (
+            f"X-Forwarded-For: {peer}\r\nX-Real-IP: {peer}\r\n"
+            f"X-Forwarded-Proto: http\r\nX-Forwarded-Port: {self._port}\r\n"
+        ).encode()
+
+    def forwarded(self, peer: str, trusted: bool, block: Block) -> bytes:
+        """Return those lines for one request of a peer that may be trusted. Source: load balancing notes, 2.3."""
+        if not trusted:
+            return self.lines(peer)
+        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
+        lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {self.client_of(peer, block)}\r\n"
+        if b"x-forwarded-proto" not in block.seen:
+            lines += "X-Forwarded-Proto: http\r\n"
+        if b"x-forwarded-port" not in block.seen:
+            lines += f"X-Forwarded-Port: {self._port}\r\n"
+        return lines.encode("latin-1")
+
+    def client_of(self, peer: str, block: Block) -> str:
+        """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first."""
+        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
+        return next((entry for entry in reversed(chain) if not self.believes(entry)), chain[0] if chain else peer)

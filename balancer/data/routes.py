@@ -203,7 +203,7 @@ class LimitedRoute(Route):
         if value is not None:
             return f"={value}"
         if block.forwarded_for and client.trusted:
-            return network_of(client.listener.client_of(client.peer, block))
+            return network_of(client.listener.trust.client_of(client.peer, block))
         return network_of(client.peer)
 
 

@@ -401,11 +401,11 @@ class ClientProtocol:
 
     def forwarded(self, block: Block) -> bytes:
         """Return the X-Forwarded-* lines for one request, where a trusted peer has sent some."""
-        return self.listener.forwarded(self.peer, self.trusted, block) if self.trusted else self.suffix
+        return self.listener.trust.forwarded(self.peer, self.trusted, block) if self.trusted else self.suffix
 
     def shown_behind(self, block: Block) -> str:
         """Return what the access log shows of a client behind a trusted peer."""
-        return f'{self.listener.shown}"client":{quote(self.listener.client_of(self.peer, block))},'
+        return f'{self.listener.shown}"client":{quote(self.listener.trust.client_of(self.peer, block))},'
 
     def stop_expecting(self) -> bool:
         """A 100 came from the target; return whether the client waits for one."""
