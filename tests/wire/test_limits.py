@@ -371,3 +371,15 @@ def test_a_request_that_came_while_the_worker_stood_still_is_answered_though_its
             os.kill(worker, signal.SIGCONT)
         answers = [client.recv_response() for client in clients]
     assert [answer.status for answer in answers] == [200] * 10
+
+
+@pytest.mark.parametrize("behind", ["", "\r\n", "\r\n\r\n"])
+def test_a_client_that_has_ended_is_let_go_after_its_answer_whatever_empty_lines_it_sent(
+    balancer: Balancer, behind: str
+) -> None:
+    for name in ("web", "strict"):
+        with RawClient(balancer.address(name)) as client:
+            client.send(request() + behind.encode())
+            client.half_close()
+            assert client.recv_response().status == 200
+            assert client.expect_closed(2.0) == "fin"

@@ -154,10 +154,14 @@ class ClientProtocol:
         self._ended = True
         return self._half_closed()
 
+    def _has_head(self) -> bool:
+        """Return whether the head of another request has come; empty lines are none."""
+        return b"\r\n\r\n" in self._buffer.lstrip(b"\r\n")
+
     def _half_closed(self) -> bool:
         """Return whether a client that has sent its FIN still has something to get, and give it its time."""
         patience = self.listener.spec.timeouts.half_close
-        if patience and (self.state == WAIT or (self.state == IDLE and b"\r\n\r\n" in self._buffer)):
+        if patience and (self.state == WAIT or (self.state == IDLE and self._has_head())):
             self.deadline = time.monotonic() + patience
             return True
         return False
@@ -447,7 +451,7 @@ class ClientProtocol:
     def next_request(self, now: float) -> None:
         """Be ready for another request; what has come of it already is read from the loop, not from here."""
         self.serving = False
-        if not self.persistent or (self._ended and b"\r\n\r\n" not in self._buffer):
+        if not self.persistent or (self._ended and not self._has_head()):
             self.state = CLOSED
             self.transport.close()
             return
@@ -574,7 +578,7 @@ class ClientProtocol:
 
         Closing with bytes unread would send RST, and a worker that runs late has many of those.
         """
-        if connect.heard(self.transport):
+        if not self._ended and connect.heard(self.transport):  # of one that has ended the kernel tells that for ever
             self.persistent = False
             self.deadline = time.monotonic() + LINGER
         else:
