@@ -660,9 +660,10 @@ class ClientProtocol:
     def waiting(self) -> tuple[float, int]:
         """Return since when bytes wait because somebody does not take them (monotonic), and how many wait in all.
 
-        A piece of which a part has left is held whole, so what waited when the client became full counts.
+        A piece of a body of which a part has left is held whole until all of it has.
         """
-        size = len(self._buffer) + (self._unsent if self.full else self.transport.get_write_buffer_size())
+        waits = self.transport.get_write_buffer_size()
+        size = len(self._buffer) + (max(waits, self.exchange.piece) if waits else 0)
         if self.serving:
             size += self.exchange.waiting()
         since = self._full_since if self.full else self._held_since if self._held else NEVER

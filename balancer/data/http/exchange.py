@@ -75,6 +75,7 @@ class Exchange:
         "open_slot",
         "passed",
         "past",
+        "piece",
         "place",
         "plain",
         "queued",
@@ -111,6 +112,7 @@ class Exchange:
         self.upstream: UpstreamProtocol | None = None
         self.tunnel: Tunnel | None = None
         self._holding = False  # counted in its target's work in hand
+        self.piece = 0  # bytes of the response's body that came together, at most
         self.in_queue = False  # waits in its group's queue
         self.fresh = False
         self.reason: Reason | None = None
@@ -193,6 +195,7 @@ class Exchange:
         self.first_byte = -1.0
         self.connect_time = 0.0
         self.bytes_in = self.bytes_out = self.retries = 0
+        self.piece = 0
         self.tried: list[LiveTarget] = []
         self.hope_until = 0.0  # until when it waits for a target to appear; 0: it has not had to
         self.free = 0  # tries outside max_retries: work that was moved, not multiplied
@@ -509,7 +512,10 @@ class Exchange:
         """Pass on a piece of the response's body (not empty)."""
         connection, group = self.upstream, self.group
         assert connection is not None and group is not None
-        self.bytes_out += len(payload)
+        size = len(payload)
+        self.bytes_out += size
+        if size > self.piece:
+            self.piece = size
         self.client.transport.write(chunk(payload) if self._framing == _CHUNK else payload)
         connection.deadline = time.monotonic() + (group.spec.timeouts.response_idle or NEVER)
 
