@@ -24,10 +24,9 @@ from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
 from balancer.data.http import intake, replies
 from balancer.data.http.exchange import Exchange
-from balancer.data.http.fields import CHUNKED, Bad
-from balancer.data.http.framing import ChunkReader
-from balancer.data.http.pace import GRACE, STEP, Pace
+from balancer.data.http.fields import Bad
 from balancer.data.http.request_block import Block
+from balancer.data.http.request_body import MAX_DISCARD, RequestBody
 from balancer.data.http.request_line import Line
 from balancer.model.reason import Reason
 from balancer.net import connect
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from balancer.data.listener import LiveListener
 
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is served
-MAX_DISCARD = 64 * 1024  # bytes of a body that are read and thrown away to keep a connection
 MAX_LINGER = 256 * 1024
 LINGER = 2.0  # seconds
 RESTED = 1.0  # seconds without a request, after which a connection may go where there are too many
@@ -59,25 +57,17 @@ class ClientProtocol:
 
     __slots__ = (
         "_block",
-        "_body_limit",
+        "_body",
         "_buffer",
-        "_chunks",
         "_discarded",
         "_ended",
-        "_expecting",
         "_full_since",
         "_head_started",
         "_held",
-        "_held_for",
         "_held_since",
-        "_idle_until",
-        "_judged_at",
-        "_left",
         "_line_seen",
         "_most",
-        "_pace",
         "_unsent",
-        "_wanted_since",
         "deadline",
         "exchange",
         "full",
@@ -107,20 +97,14 @@ class ClientProtocol:
         self.requests = 0
         self.rests_since = 0.0  # when it was last ready for another request
         self._block: Block | None = None  # the plain block that came last
+        self._body: RequestBody | None = None  # what still comes of the request in hand
         self._buffer = b""
-        self._chunks: ChunkReader | None = None
-        self._left = 0
-        self._body_limit = 0
         self._held = 0
-        self._held_since = self._held_for = 0.0  # seconds of a body in which we did not read
-        self._idle_until = self._judged_at = NEVER  # when a body is silent for too long, is looked at
-        self._wanted_since = 0.0  # 0: no byte of the body is wanted yet
-        self._pace: Pace | None = None
+        self._held_since = 0.0
         self._discarded = 0
         self._full_since = 0.0
         self._unsent = 0  # bytes that waited when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
-        self._expecting = False  # waits for a 100 before it sends the body
         self._line_seen = False
         self.serving = False  # a request is with the exchange, and not yet counted out
         self._head_started = 0.0
@@ -271,19 +255,12 @@ class ClientProtocol:
             self.persistent = False
         self.serving = True
         self._head_started = 0.0
-        self._expecting = block.expects and line.minor == 1 and block.length != 0
         if block.length:
             self.state = BODY
-            self._left = block.length
-            self._body_limit = self.listener.spec.limits.body or 1 << 62
-            self._chunks = ChunkReader(Reason.BAD_CHUNK) if block.length == CHUNKED else None
-            self._wanted_since = 0.0
-            self._pace = None
-            now = time.monotonic()
-            if self._expecting:
-                self.deadline = now + (self.listener.spec.timeouts.expect_continue or NEVER)
-            else:
-                self._want_body(now)
+            self._body = body = RequestBody(
+                block.length, self.listener.spec, expecting=block.expects and line.minor == 1
+            )
+            self._body_due(body.begin(time.monotonic()))
         else:
             self.state = WAIT
             self.deadline = NEVER
@@ -296,51 +273,16 @@ class ClientProtocol:
         if rest and self.state != CLOSED:
             self.data_received(rest)
 
-    def _want_body(self, now: float) -> None:
-        """Bytes of the body are wanted: until when the next may come."""
-        spec = self.listener.spec
-        if not self._wanted_since:
-            self._wanted_since = now
-            self._held_for = 0.0
-            self._judged_at = now + GRACE if spec.limits.min_body_rate else NEVER
-        self._idle_until = until = now + (spec.timeouts.request_body_idle or NEVER)
+    def _body_due(self, deadline: float) -> None:
         if not self.full:  # else the deadline is that of writing
-            self.deadline = until if until < self._judged_at else self._judged_at
-
-    def _judge_body(self, now: float) -> None:
-        """The body's time for a look is here: is it silent, is it too slow."""
-        if self._held:  # it is us who do not read
-            self._judged_at = now + STEP if self._judged_at <= now else self._judged_at
-            self._want_body(now)
-        elif now >= self._idle_until:
-            self.exchange.request_failed(Reason.CLIENT_BODY_TIMEOUT, "")
-        else:
-            rate = self.listener.spec.limits.min_body_rate
-            pace = self._pace = self._pace or Pace(rate)
-            seconds = now - self._wanted_since - self._held_for
-            received = self.exchange.bytes_in
-            if seconds >= GRACE and pace.is_too_slow(seconds, received):
-                detail = f"{received} bytes of the body in {seconds:.0f} s, limits.min_body_rate is {rate}"
-                self.exchange.request_failed(Reason.CLIENT_TOO_SLOW, detail)
-                return
-            self._judged_at = now + max(STEP, GRACE - seconds)
-            self.deadline = min(self._idle_until, self._judged_at)
+            self.deadline = deadline
 
     def _read_body(self, data: bytes) -> None:
         """Pass on a piece of a request's body; what comes after it is the next request."""
-        self._expecting = False
-        rest = b""
+        body = self._body
+        assert body is not None
         try:
-            if self._chunks is not None:
-                payload, rest = self._chunks.feed(data)
-                done = self._chunks.done
-                self._body_limit -= len(payload)
-                if self._body_limit < 0:
-                    raise Bad(Reason.BODY_TOO_LARGE, f"limits.body is {self.listener.spec.limits.body}")
-            else:
-                payload, rest = data[: self._left], data[self._left :]
-                self._left -= len(payload)
-                done = not self._left
+            payload, rest = body.feed(data)
         except Bad as bad:
             self.exchange.request_failed(bad.reason, bad.detail)
             return
@@ -349,7 +291,8 @@ class ClientProtocol:
             self.exchange.request_body(payload)
         if self.requests != serial or self.state != BODY:
             return
-        if done:
+        if body.done:
+            self._body = None
             self.state = WAIT
             self.deadline = NEVER
             self.exchange.request_end()
@@ -359,41 +302,38 @@ class ClientProtocol:
                 self._buffer += rest
                 self._soon()
         else:
-            self._want_body(time.monotonic())
+            self._body_due(body.want(time.monotonic()))
             self._give_way()
 
     def _give_way(self) -> None:
         """Let others have their turn if more tiny chunks are here than one turn may take."""
-        chunks = self._chunks
-        if chunks is not None and chunks.waiting:
+        body = self._body
+        if body is not None and body.waiting:
             self.hold(self.ASIDE)
-            self.listener.place.loop.call_soon(self._take_up, chunks)
+            self.listener.place.loop.call_soon(self._take_up, body)
 
-    def _take_up(self, chunks: ChunkReader) -> None:
+    def _take_up(self, body: RequestBody) -> None:
         """Go on with what was put aside, if the body that it belongs to is still read."""
-        if self._reads(chunks) and chunks.waiting and self.state in (BODY, DISCARD):
+        if self._reads(body) and body.waiting and self.state in (BODY, DISCARD):
             self.data_received(b"")
-            if not self._reads(chunks) or not chunks.waiting:
+            if not self._reads(body) or not body.waiting:
                 self.release(self.ASIDE)
 
-    def _reads(self, chunks: ChunkReader) -> bool:
+    def _reads(self, body: RequestBody) -> bool:
         # Asked before and after a call that may end it: mypyc would hold what the first comparison says of its type.
-        return self._chunks is chunks
+        return self._body is body
 
     def _discard(self, data: bytes) -> None:
+        body = self._body
+        assert body is not None
         try:
-            if self._chunks is not None:
-                _, rest = self._chunks.feed(data)
-                done = self._chunks.done
-            else:
-                rest = data[self._left :]
-                self._left -= min(self._left, len(data))
-                done = not self._left
+            _, rest = body.feed(data)
         except Bad:
             self._linger()
             return
         self._discarded += len(data)
-        if done:
+        if body.done:
+            self._body = None
             self._buffer = rest
             self.next_request(time.monotonic())
         elif self._discarded > MAX_DISCARD:
@@ -413,16 +353,16 @@ class ClientProtocol:
 
     def stop_expecting(self) -> bool:
         """A 100 came from the target; return whether the client waits for one."""
-        expecting, self._expecting = self._expecting, False
-        if expecting:
-            self._want_body(time.monotonic())
-        return expecting
+        body = self._body
+        if body is None or not body.expecting:
+            return False
+        body.expecting = False
+        self._body_due(body.want(time.monotonic()))
+        return True
 
     def can_discard(self) -> bool:
         """Return whether what is left of the request's body is little enough to read and throw away."""
-        if self.state != BODY:
-            return True
-        return not self._expecting and (self._chunks is not None or self._left <= MAX_DISCARD)
+        return self.state != BODY or self._body is None or self._body.may_be_discarded
 
     def done(self, *, keep: bool, aborted: bool = False) -> None:
         """The exchange is over: go on with the next request, or end."""
@@ -594,12 +534,8 @@ class ClientProtocol:
             self._refuse(Reason.CLIENT_HEADER_TIMEOUT, "", None)
         elif self.state == IDLE:
             self._end_rest()
-        elif self.state == BODY and self._expecting:
-            self._expecting = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._want_body(now)
         elif self.state == BODY:
-            self._judge_body(now)
+            self._body_late(now)
         elif self.state == WAIT and self._ended:
             self.serving = False
             self.state = CLOSED
@@ -611,6 +547,18 @@ class ClientProtocol:
             self.transport.close()  # once the rest has left; the kernel ends it where nobody takes it
         elif self.state == LINGERING:
             self.transport.abort()
+
+    def _body_late(self, now: float) -> None:
+        """The body's deadline is over."""
+        if self.stop_expecting():  # the target said nothing; the client has waited for long enough
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            return
+        body = self._body
+        assert body is not None
+        try:
+            self.deadline = body.judge(now, reading=not self._held)
+        except Bad as bad:
+            self.exchange.request_failed(bad.reason, bad.detail)
 
     # Back-pressure
 
@@ -626,7 +574,8 @@ class ClientProtocol:
         if self._held & why:
             self._held &= ~why
             if not self._held and self.state != CLOSED:
-                self._held_for += time.monotonic() - self._held_since
+                if self._body is not None:
+                    self._body.held(time.monotonic() - self._held_since)
                 self.transport.resume_reading()
 
     def pause_writing(self) -> None:
@@ -641,8 +590,8 @@ class ClientProtocol:
         self.full = False
         now = time.monotonic()
         self.deadline = NEVER
-        if self.state == BODY:
-            self._want_body(now)
+        if self.state == BODY and self._body is not None:
+            self.deadline = self._body.want(now)
         elif self.state in (DISCARD, LINGERING):
             self.deadline = now + LINGER
         elif self._ended:
