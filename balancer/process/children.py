@@ -29,6 +29,9 @@ ENDED_GRACE = 2.0  # seconds from the end of its channel to the end of a child
 _BURST = 32  # messages heard before others have their turn
 # A child does not know yet how to take these while it starts: it lets them in when it does.
 LATER = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Else glibc gives the memory of each large read back and gets it again, page fault by page fault: up to four fifths of
+# what a body costs (docs/performance.md). Bytes; other C libraries do not look at them.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024), "MALLOC_TRIM_THRESHOLD_": str(8 * 1024 * 1024)}
 
 
 @dataclass(slots=True, eq=False)
@@ -90,7 +93,7 @@ class Children:
 
     def start(self, place: int, arguments: list[str]) -> Child | None:
         """Start a Python child with `arguments` at `place`; None (and another try later) if the system refuses."""
-        environment = os.environ | {"BALANCER_CHANNEL": str(CHANNEL_AT), "BALANCER_PARENT": str(os.getpid())}
+        environment = MALLOC | os.environ | {"BALANCER_CHANNEL": str(CHANNEL_AT), "BALANCER_PARENT": str(os.getpid())}
         self._due.pop(place, None)
         try:
             ours, theirs = pair()

@@ -69,6 +69,6 @@ def chunked(data: bytes) -> None:
         assert plain is not None, "a plain reader sees no whole body"
         assert plain == whole[:2], "a plain reader sees another body"
     if whole[2] is True and whole[0]:
-        assert read([chunk(whole[0]) + LAST_CHUNK]) == (whole[0], b"", True)
+        assert read([b"".join(chunk(whole[0])) + LAST_CHUNK]) == (whole[0], b"", True)
     if whole[2] is False and body:
         assert strictly(body) is None, "waits for more of what is whole"

@@ -332,7 +332,7 @@ class Exchange:
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
         self.written = True
         if self._replay:
-            head += self._frame(bytes(self._replay))
+            head += bytes(self._replay) if block.length != CHUNKED else b"".join(chunk(bytes(self._replay)))
         if self.request_done:
             if block.length == CHUNKED:
                 head += LAST_CHUNK
@@ -363,9 +363,6 @@ class Exchange:
         limit = self.group.spec.timeouts.response_header if self.group is not None else 0.0
         connection.deadline = min(now + (limit or NEVER), self._try_until())
 
-    def _frame(self, payload: bytes) -> bytes:
-        return chunk(payload) if self.block.length == CHUNKED else payload
-
     def request_body(self, payload: bytes) -> None:
         """Take a piece of the request's body (not empty)."""
         self.bytes_in += len(payload)
@@ -373,7 +370,10 @@ class Exchange:
         if self._replay is not None:
             self._replay += payload
         if connection is not None:
-            connection.transport.write(self._frame(payload))
+            if self.block.length == CHUNKED:
+                connection.transport.writelines(chunk(payload))
+            else:
+                connection.transport.write(payload)
             self._bound_replay()
         elif self._replay is not None and len(self._replay) > self._replay_limit():
             self.client.hold(self.client.CONNECTING)
@@ -516,7 +516,10 @@ class Exchange:
         self.bytes_out += size
         if size > self.piece:
             self.piece = size
-        self.client.transport.write(chunk(payload) if self._framing == _CHUNK else payload)
+        if self._framing == _CHUNK:
+            self.client.transport.writelines(chunk(payload))
+        else:
+            self.client.transport.write(payload)
         connection.deadline = time.monotonic() + (group.spec.timeouts.response_idle or NEVER)
 
     def response_end(self, *, keep: bool) -> None:

@@ -160,6 +160,6 @@ class ChunkReader:
             raise Bad(self.fault, "a malformed trailer")
 
 
-def chunk(payload: bytes) -> bytes:
-    """Return `payload` (not empty: an empty chunk would end the body) as one chunk."""
-    return b"%x\r\n%b\r\n" % (len(payload), payload)
+def chunk(payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return `payload` (not empty: an empty chunk would end the body) as one chunk, in pieces: nothing is copied."""
+    return b"%x\r\n" % len(payload), payload, b"\r\n"

@@ -173,7 +173,7 @@ def test_the_middle_of_a_large_chunk_is_passed_on_without_a_copy() -> None:
 
 
 def test_a_chunk_is_written_with_its_size_in_hexadecimal() -> None:
-    assert chunk(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+    assert b"".join(chunk(b"x" * 26)) == b"1a\r\n" + b"x" * 26 + b"\r\n"
 
 
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"01\r\nx\r\n", b"1;a\r\nx\r\n", b"fF\r\n" + b"y" * 255 + b"\r\n"])
