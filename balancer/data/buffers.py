@@ -18,32 +18,50 @@ if TYPE_CHECKING:
     from balancer.data.http.client import ClientProtocol
 
 PERIOD = 1.0  # seconds between two looks while little waits
+_SLICE = 1024  # connections asked before others have their turn
 
 
 class Buffers:
     """What waits in one worker; `total`: bytes, as of the last look."""
 
-    __slots__ = ("_next", "_place", "limit", "total")
+    __slots__ = ("_holders", "_next", "_place", "_rest", "limit", "total")
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self.limit = 0  # bytes; 0: none
         self.total = 0
         self._next = 0.0
+        self._rest: list[ClientProtocol] = []  # still to be asked in this look
+        self._holders: list[tuple[ClientProtocol, float, int]] = []
 
-    def look(self, clients: Iterable[ClientProtocol], now: float) -> None:
-        """Add up what waits, if it is time to, and end who must."""
+    def look(self, clients: Iterable[ClientProtocol], now: float) -> bool:
+        """Add up what waits, if it is time to, and end who must; return True if more are to be asked: `go_on`."""
+        if self._rest:  # of the look before
+            return True
         if now < self._next and not 0 < self.limit <= 2 * self.total:
-            return
+            return False
         self._next = now + PERIOD
-        holders = [(client, *client.waiting()) for client in clients if client.is_busy]
+        self._rest = list(clients)
+        self._holders = []
+        return self._ask()
+
+    def go_on(self) -> bool:
+        """Ask some more, if a look is not over; return True if others are left for a later turn."""
+        return bool(self._rest) and self._ask()
+
+    def _ask(self) -> bool:
+        part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
+        # Who has left since the look began holds nothing.
+        self._holders += [(one, *one.waiting()) for one in part if one.is_busy and one in one.listener.connections]
+        if self._rest:
+            return True
+        holders, self._holders = self._holders, []
         self.total = sum(size for _, _, size in holders)
         too_much = excess(self.total, self.limit)
-        if not too_much:
-            return
-        log.warning("buffers are full bytes=%d buffer_limit=%d", self.total, self.limit)
-        chosen = worst(holders, too_much)
-        for client in chosen:
-            client.give_up()
-        gone = set(chosen)
-        self.total -= sum(size for client, _, size in holders if client in gone)
+        if too_much:
+            log.warning("buffers are full bytes=%d buffer_limit=%d", self.total, self.limit)
+            chosen = {one for one in worst(holders, too_much) if one in one.listener.connections}
+            for client in chosen:
+                client.give_up()
+            self.total -= sum(size for client, _, size in holders if client in chosen)
+        return False

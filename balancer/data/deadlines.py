@@ -13,7 +13,7 @@ PERIOD = 0.1  # seconds between two looks
 NEVER = math.inf
 log = logging.getLogger("balancer.worker")
 _SLICE = 4096  # connections looked at before others have their turn
-_ENDED = 32  # connections told that they are over before others have their turn: each may cost an answer and a close
+_ENDED = 8  # connections told that they are over before others have their turn: each may cost an answer and a close
 
 
 class Watched(Protocol):

@@ -32,6 +32,7 @@ from balancer.model.snapshot import Snapshot
 from balancer.routing.router import Router
 
 SLICE = 256  # targets that are built in one go
+_NOTED = 512  # requests under way that one turn of the clock looks at
 LAST_WORD = 1.0  # seconds that idle connections stay open at the end, so that a request just sent is answered
 
 
@@ -69,6 +70,7 @@ class Live:
         self._next: _Next | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._minute = 0.0
+        self._to_note: list[Exchange] = []  # under way as a round of looks at them began
         self._due = time.monotonic()  # when the clock's next turn should come
         self.buffers = Buffers(self.place)
         self._tick()
@@ -231,7 +233,14 @@ class Live:
     def _go_on(self) -> None:
         """Look at the deadlines that the last turn left."""
         now = time.monotonic()
-        self._come_again(now, self.place.deadlines.look(now))
+        more = self.place.deadlines.look(now)
+        self._come_again(now, self._add_up(self.buffers.go_on()) or more)
+
+    def _add_up(self, more: bool) -> bool:
+        """Show what waits in all buffers, unless `more` are still to be asked."""
+        if not more:
+            self.place.head[layout.ROW_BUFFERED] = self.buffers.total
+        return more
 
     def _measure(self, now: float) -> None:
         """Take how late this turn is; under overload give up what rests, and turn requests away."""
@@ -262,10 +271,12 @@ class Live:
             for target in self.targets.values():
                 target.forget(0.1)
         everybody = (*self.listeners.values(), *self._retiring)
-        self.buffers.look((client for listener in everybody for client in listener.connections), now)
-        place.head[layout.ROW_BUFFERED] = self.buffers.total
+        more |= self._add_up(self.buffers.look((one for each in everybody for one in each.connections), now))
         place.show(sum(listener.active for listener in everybody))
-        place.recent.look(now, self._under_way())
+        if not self._to_note:
+            self._to_note = list(self._under_way())
+        part, self._to_note = self._to_note[:_NOTED], self._to_note[_NOTED:]
+        place.recent.look(now, (exchange for exchange in part if exchange.client.serving))
         place.access_log.flush()
         if place.access_log.missing and place.access_log.open_again(now):
             log.info("access log opened path=%s", self.snapshot.access_log.path)

@@ -37,7 +37,7 @@ MAX_REQUESTS = 10_000  # requests a connection carries
 SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
 LATE_BODY = 0.02  # seconds that a connection rests before it is used again, where its target may have more to say
 FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
-_SLICE = 512  # connections whose window is looked at in one turn
+_TURNS = 20  # of the clock over which the looks at all windows are spread: a look takes a system call
 
 
 def settings(group: TargetGroup) -> tuple[object, ...]:
@@ -51,6 +51,7 @@ class LiveTarget:
     __slots__ = (
         "_dialling",
         "_look_at",
+        "_part",
         "_passive",
         "_to_look_at",
         "active",
@@ -115,6 +116,7 @@ class LiveTarget:
         self._dialling: dict[asyncio.Task[None], tuple[Exchange, int]] = {}  # for whom, at which serial
         self._look_at = 0.0  # when windows are looked at again
         self._to_look_at: list[UpstreamProtocol] = []  # in this round
+        self._part = 0  # so many of them in one turn
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
         self.state_slot = slots.get(f"state|{group.name}|{spec.name}", -1)
@@ -275,7 +277,7 @@ class LiveTarget:
             self._look_at_windows(now)
 
     def _look_at_windows(self, now: float) -> None:
-        """See which targets of requests that take long have no room, some hundreds at a time."""
+        """See which targets of requests that take long have no room, a part of them in each turn."""
         if not self._to_look_at:
             self._look_at = now + connect.LOOK_AFTER
             since = now - connect.LOOK_AFTER
@@ -284,7 +286,8 @@ class LiveTarget:
                 for connection in self.connections
                 if connection.exchange is not None and connection.exchange.started <= since
             ]
-        part, self._to_look_at = self._to_look_at[:_SLICE], self._to_look_at[_SLICE:]
+            self._part = len(self._to_look_at) // _TURNS + 1
+        part, self._to_look_at = self._to_look_at[: self._part], self._to_look_at[self._part :]
         for connection in part:
             connection.look_at_window()
 
