@@ -69,7 +69,9 @@ def ask(
     except OSError as error:
         said = str(getattr(error, "reason", None) or error).lower()
         raise InputFault(
-            f"nothing answers at {url}: {said} (start it: balancer run, or name it with --admin)"
+            f"nothing answers at {url}: {said} "
+            "(start it: balancer run; if it runs, its control process may be starting anew: ask again; or name it with"
+            " --admin)"
         ) from error
     except ValueError as error:
         raise InputFault(f"{url} answers something else than JSON (is this the admin address?)") from error

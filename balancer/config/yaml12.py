@@ -37,6 +37,7 @@ COLLECTION = "collection"
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_UNSPACED = re.compile(r"[ \t]*(?:- +)?([a-z_]+):[^\s:]+\s*$")  # key:value, which YAML takes for one word
 _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -146,8 +147,7 @@ def _explained(error: yaml.MarkedYAMLError, data: bytes, file: str) -> Fault:
     said = f"{error.context or ''} {error.problem or ''}"
     mark = error.problem_mark or error.context_mark
     if "cannot start any token" in said and mark is not None:
-        line = data.decode(errors="replace").splitlines()[mark.line : mark.line + 1] or [""]
-        character = line[0][mark.column : mark.column + 1]
+        character = _line(data, mark.line)[mark.column : mark.column + 1]
         if character == "\t":
             return _fault(file, mark, "a tab indents this line", "use spaces")
         return _fault(file, mark, f"a value cannot begin with '{character}'", "put the value in quotes")
@@ -156,15 +156,28 @@ def _explained(error: yaml.MarkedYAMLError, data: bytes, file: str) -> Fault:
         if quote is not None:
             begun = "write the other one where the text ends, in the same line"
             return Fault(file, error.context_mark.line + 1, quote + 1, "", "this quote is not closed", begun)
+    line = _line(data, mark.line) if mark is not None else ""
+    if "expected ',' or '}'" in said and "${" in line:
+        return _fault(file, mark, "the } of ${…} ends this {…}", 'put it in quotes: "${NAME}"')
+    if "mapping values" in said and mark is not None:
+        at = next((at for at in (mark.line - 1, mark.line) if _UNSPACED.match(_line(data, at))), None)
+        if at is not None:
+            key = _UNSPACED.match(_line(data, at))
+            assert key is not None
+            return Fault(file, at + 1, key.end(1) + 1, "", "a space is missing after the colon", f"write {key[1]}: …")
     for part, problem, remedy in _REMEDIES:
         if part in said:
             return _fault(file, mark, problem, remedy)
     return _fault(file, mark, error.problem or "this is not YAML", "check indentation, quotes and brackets around here")
 
 
+def _line(data: bytes, number: int) -> str:
+    return (data.decode(errors="replace").splitlines()[number : number + 1] or [""])[0] if number >= 0 else ""
+
+
 def _open_quote(data: bytes, number: int) -> int | None:
     """Return the column of the last double quote in a line that has an odd number of them; None if it has not."""
-    line = (data.decode(errors="replace").splitlines()[number : number + 1] or [""])[0]
+    line = _line(data, number)
     plain_quotes = line.replace('\\"', "  ")
     return plain_quotes.rindex('"') if plain_quotes.count('"') % 2 else None
 

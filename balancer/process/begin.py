@@ -10,6 +10,7 @@ import resource
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,9 @@ def begin(name: str) -> Channel:
     if not channel or not parent:
         print("this is a part of `balancer run CONFIG`, which starts it", file=sys.stderr)
         raise SystemExit(2)
+    # Python shows these of a program's main module, which ours is by `-m`; they are for who writes code. (A coroutine
+    # compiled by mypyc calls throw() in the old way, at the first connect that fails.)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

@@ -41,7 +41,11 @@ def machine(scope: Scope) -> Iterator[Finding]:
     if configuration.stop_timeout > scope.stop_grace - 1.0:
         shown, grace = format_duration(configuration.stop_timeout), format_duration(scope.stop_grace)
         problem = f"docker kills after {grace} unless it is told to wait longer than {shown}"
-        yield warning(("stop_timeout",), problem, f"set stop_grace_period in compose above {shown}")
+        yield warning(
+            ("stop_timeout",),
+            problem,
+            f"set stop_grace_period in compose above {shown}, and BALANCER_STOP_GRACE to the same, which tells it here",
+        )
     if not configuration.listeners and scope.is_whole(("listeners",)):
         yield Finding((), "no listeners: nothing would be served", "write listeners:")
     yield from _descriptors(scope)

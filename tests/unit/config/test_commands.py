@@ -92,7 +92,7 @@ def test_faults_go_to_standard_error_and_exit_1(file: Path) -> None:
     assert result.stderr == (
         f"{file}:1:1: wrkers: unknown key (write workers)\n"
         f"{file}:2:15: warning: stop_timeout: docker kills after 10s unless it is told to wait longer than 30s"
-        " (set stop_grace_period in compose above 30s)\n"
+        " (set stop_grace_period in compose above 30s, and BALANCER_STOP_GRACE to the same, which tells it here)\n"
     )
 
 
@@ -187,7 +187,7 @@ def test_a_plan_without_a_balancer_says_that_nothing_answers(file: Path, admin: 
     result = run(plan, "--admin", admin.url, file)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"nothing answers at {admin.url}/api/v1/config: ")
-    assert result.stderr.endswith("(start it: balancer run, or name it with --admin)\n")
+    assert result.stderr.endswith("ask again; or name it with --admin)\n")
 
 
 @pytest.mark.parametrize(

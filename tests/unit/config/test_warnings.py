@@ -97,7 +97,7 @@ def test_a_group_that_nobody_forwards_to_is_told(tmp_path: Path) -> None:
 def test_a_stop_longer_than_docker_waits_is_told(tmp_path: Path) -> None:
     assert warnings(tmp_path, f"{WEB}{DEMO}stop_timeout: 30s\n") == [
         "3:15: stop_timeout: docker kills after 10s unless it is told to wait longer than 30s"
-        " (set stop_grace_period in compose above 30s)"
+        " (set stop_grace_period in compose above 30s, and BALANCER_STOP_GRACE to the same, which tells it here)"
     ]
     assert warnings(tmp_path, f"{WEB}{DEMO}stop_timeout: 9s\n") == []
 
