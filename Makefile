@@ -2,7 +2,8 @@
 # make test     everything that must hold: lint, types, imports, and every test
 # make lint     style, types and the direction of imports
 # make guard    instructions a request, held to the record (within 7 %); make record: they are the record from now on
-# make bench    CPU, requests/s and latency beside nginx, HAProxy, Caddy (make bench BENCH="--cases zipf": one case)
+# make bench    CPU, requests/s and latency, interpreted and compiled, beside nginx, HAProxy and Caddy
+#               (make bench BENCH="--cases zipf": one case)
 # make bench-scale  control with 10,000 targets and 5,000 rules, each figure beside its target
 # make bench-slow  5,000 slow clients attack, 10,000 idle ones are there: what a good one notices, what each costs
 # make build-fast       a wheel whose data path is compiled by mypyc, in dist/, and .venv-fast with it installed (needs gcc)

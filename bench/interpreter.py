@@ -29,6 +29,11 @@ class About:
     abi: str
     base: str
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return major and minor."""
+        return tuple(map(int, self.key.split(".")[:2]))
+
 
 def this() -> About:
     """Return what is known of the interpreter that runs this."""
