@@ -1,7 +1,9 @@
 # make demo     the main job on this machine, without Docker
 # make test     everything that must hold: lint, types, imports, and every test
 # make lint     style, types and the direction of imports
-# make bench    CPU, requests/s and latency beside nginx, HAProxy, Caddy (make bench BENCH="--cases zipf": one case)
+# make guard    instructions a request, held to the record (within 7 %); make record: they are the record from now on
+# make bench    CPU, requests/s and latency, interpreted and compiled, beside nginx, HAProxy and Caddy
+#               (make bench BENCH="--cases zipf": one case)
 # make bench-scale  control with 10,000 targets and 5,000 rules, each figure beside its target
 # make bench-slow  5,000 slow clients attack, 10,000 idle ones are there: what a good one notices, what each costs
 # make build-fast       a wheel whose data path is compiled by mypyc, in dist/, and .venv-fast with it installed (needs gcc)
@@ -25,7 +27,7 @@ PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pyt
 
 # Compose, system and lint each want the machine for themselves.
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system test-compose lint format build-fast test-fast-build bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
+.PHONY: help demo test test-fast test-system test-compose lint format guard guard-here record build-fast test-fast-build bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -36,7 +38,7 @@ $(READY): requirements.lock .ci/venv
 demo: $(READY)
 	$(BIN)/balancer demo
 
-test: lint test-fast test-system test-compose
+test: lint test-fast guard-here test-system test-compose
 
 # Tests that may run side by side.
 test-fast: $(READY)
@@ -59,6 +61,18 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
+
+# What a request costs in instructions, so that a busy machine may be asked: about half a minute.
+guard: $(READY)
+	$(BIN)/python -m bench.instructions
+
+# In `make test`: skipped, with the reason, where valgrind neither is nor can be installed.
+guard-here: $(READY)
+	$(BIN)/python -m bench.instructions --or-skip
+
+# Also with the interpreter of `make bench`, where that has been run.
+record: $(READY)
+	for python in $(BIN)/python $(wildcard bench/.tools/python/bin/python); do $$python -m bench.instructions --record || exit 1; done
 
 # The compiled build: the same source, beside which the wheel carries machine code. Its environment is made with the
 # interpreter of .venv. The tests run in a copy of this folder in which `balancer` is what the wheel holds.

@@ -38,6 +38,7 @@ class Case:
     beside: str = ""  # the case with which a proxy's figure is compared with its own
     leave_out: tuple[str, ...] = ()
     seconds: float = 1.0  # slices are so many times as long
+    wrk: bool = False  # the load comes from wrk instead of our own generator
 
 
 def _bodies() -> list[Case]:
@@ -63,6 +64,8 @@ CASES = (
     Case("same", "one request head, of a browser"),
     Case("zipf", "varied heads: 1 000 paths x 200 clients, both zipf-distributed", "zipf"),
     Case("unique", "no head ever repeats: a new path and a new cookie each time", "unique"),
+    Case("same-wrk", "one request head, sent by wrk", wrk=True),
+    Case("zipf-wrk", "varied heads, sent by wrk", "zipf", wrk=True),
     Case("new-connections", "a new connection for each request", "close"),
     *_bodies(),
     Case("c512", "512 busy connections", connections=512, beside="same"),

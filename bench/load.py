@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from cases import Case
 from proxies import Running, Unfit
 
 WARM = 0.2  # seconds of load before a slice counts
+_WRK = str(Path(__file__).resolve().with_name("wrk.py"))
 _serials = itertools.count(int(time.time() * 1000) << 20, 1 << 32)
 
 
@@ -105,9 +107,17 @@ class Generator:
             "expect": case.down,
             "serial": next(_serials),
         }
-        command = ["taskset", "-c", str(self.cores.load), str(self.program), "127.0.0.1", str(running.plan.port)]
+        program = [sys.executable, _WRK, str(self.program)] if case.wrk else [str(self.program)]
+        where = ["127.0.0.1", str(running.plan.port), str(file)]
         return subprocess.Popen(
-            [*command, str(file), *(f"{key}={value}" for key, value in options.items())],
+            [
+                "taskset",
+                "-c",
+                str(self.cores.load),
+                *program,
+                *where,
+                *(f"{key}={own}" for key, own in options.items()),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import interpreter
+
 SPIN = 0.15  # seconds
 GAP = 0.0001  # seconds between two looks at the clock that are somebody else's
 DISTURBED = 0.06  # share of the spin that may be lost
@@ -49,16 +51,12 @@ def describe(python: str, root: Path) -> dict[str, str]:
         "cpu": f"{os.cpu_count()} x {model.strip() or platform.machine()}",
         "memory": f"{int(total) / 1024**2:.0f} GiB",
         "system": f"Linux {platform.release()}, {_system()}",
-        "python": _said([python, "-c", _PYTHON]),
+        "python": _python(python),
         "commit": _commit(root),
         "compiled": compiled(python, {"PYTHONPATH": str(root)}),
     }
 
 
-_PYTHON = (
-    "import platform as p, sysconfig as s; a = s.get_config_var('CONFIG_ARGS') or ''; "
-    "print(p.python_version(), '(profile-guided build)' if '--enable-optimizations' in a else '(not profile-guided)')"
-)
 _COMPILED = (
     "import balancer, pathlib; n = len([*pathlib.Path(balancer.__file__).parent.rglob('*.so')]); "
     "print(f'{n} modules by mypyc' if n else 'interpreted')"
@@ -68,6 +66,11 @@ _COMPILED = (
 def compiled(python: str, environment: dict[str, str]) -> str:
     """Return whether ours is compiled there, in words."""
     return _said([python, "-P", "-c", _COMPILED], environment) or "not there"
+
+
+def _python(python: str) -> str:
+    about = interpreter.of(python)
+    return f"{about.key} ({about.base.replace(str(Path.home()), '~')})" if about else "unknown"
 
 
 def _commit(root: Path) -> str:

@@ -97,6 +97,7 @@ class DataPath:
         place = Place(loop, Board(board), 0, 1, lambda _message: None)
         os.close(board)
         place.access_log.open(log)
+        self.access_log = place.access_log
         live = [LiveTarget(place, group, spec, slots) for spec in specs]
         groups = {"bench": LiveGroup(place, group, live, slots)}
         self._socket = socket.create_server(("127.0.0.1", 0))

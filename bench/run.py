@@ -22,6 +22,7 @@ import idle
 import load
 import machine
 import needs
+import ours
 import page
 import proxies
 import table
@@ -30,6 +31,7 @@ from cases import BASE, CASES, Case, Variant
 RESULTS = Path(__file__).resolve().parent / "results"
 ENOUGH = 5  # slices of a case that is to be shown
 QUICK = ("same", "zipf")
+COMPILED = "balancer-compiled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,16 @@ def _wanted(given: argparse.Namespace) -> tuple[Wanted, dict[str, str]]:
     needed = ["taskset", *(name for name in ("nginx", "haproxy") if not only or name in only or name == "nginx")]
     needs.provide(needed)
     caddy = needs.caddy() if not only or "caddy" in only else None
-    further = dict(one.split("=", 1) for one in given.ours)
-    plans = proxies.all_plans(given.python, caddy, further)
     left_out = {} if caddy or (only and "caddy" not in only) else {"caddy": "its wheel could not be had"}
+    python = str(ours.environment(given.python or ours.best()))
+    further = dict(one.split("=", 1) for one in given.ours)
+    if "compiled" not in further and (not only or COMPILED in only):
+        try:
+            further = {"compiled": ours.compiled(Path(python)), **further}
+        except needs.Lacking as error:
+            left_out[COMPILED] = str(error)
+            print(f"{COMPILED} is left out: {error}", file=sys.stderr)
+    plans = proxies.all_plans(python, caddy, further)
     known = [plan.key for plan in plans] + list(left_out)
     for name in only or ():
         if name not in known:
@@ -81,9 +90,18 @@ def _wanted(given: argparse.Namespace) -> tuple[Wanted, dict[str, str]]:
     some = given.cases or (list(QUICK) if given.quick else [case.key for case in CASES])
     slices = given.slices or (3 if given.quick else ENOUGH)
     chosen = tuple(case for case in CASES if case.key in some)
+    if by_wrk := [case.key for case in chosen if case.wrk]:
+        try:
+            needs.provide(["wrk"])
+        except needs.Lacking as error:
+            if given.cases:
+                raise
+            left_out |= dict.fromkeys(by_wrk, str(error))
+            chosen = tuple(case for case in chosen if not case.wrk)
+            print(f"{', '.join(by_wrk)} are left out: {error}", file=sys.stderr)
     whole = not only and len(chosen) == len(CASES) and slices >= ENOUGH and given.seconds >= 1.0
     plans = [plan for plan in plans if not only or plan.key in only]
-    return Wanted(tuple(plans), chosen, slices, given.seconds, given.patience, given.python, whole), left_out
+    return Wanted(tuple(plans), chosen, slices, given.seconds, given.patience, python, whole), left_out
 
 
 def _run(wanted: Wanted, left_out: dict[str, str], cores: machine.Cores, here: Path) -> None:
@@ -177,7 +195,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--slices", type=int, help="slices for each proxy and case (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of a slice (1); the slow get half")
     parser.add_argument("--patience", type=float, default=120.0, help="seconds to wait for quiet cores, in all (120)")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter that runs ours (this one)")
+    parser.add_argument("--python", default="", help="of which an environment for ours is made (the best at hand)")
     parser.add_argument(
         "--ours", action="append", default=[], metavar="NAME=PYTHON", help="a further one of ours, as installed there"
     )
