@@ -163,6 +163,22 @@ def test_a_client_that_stops_reading_is_let_go(balancer: Balancer, peer: Hostile
     expect_counted(balancer, "client_too_slow")
 
 
+def test_a_client_that_reads_slowly_without_pause_is_served_on(balancer: Balancer, peer: Hostile) -> None:
+    """The kernel holds more than it reads in all this time, so that not a byte leaves our own buffer meanwhile."""
+    flood = hostile.loop(hostile.send(b"a" * 65536))
+    head = hostile.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    peer.play(scripts=[[hostile.read_request, head, flood], [hostile.serve_well]])
+    with RawClient(balancer.address("strict"), receive_buffer=8192) as client:
+        client.send(request(host="hostile.test"))
+        until = time.monotonic() + 4 * 0.5 + LATEST
+        while time.monotonic() < until:
+            client.read_exactly(2048)
+            pace(0.05)
+        started = time.monotonic()  # now it stops
+        wait_for(lambda: not peer.open, 5.0, "the upstream request is cancelled")
+        assert time.monotonic() - started <= 2 * 0.5 + 2 * LATEST
+
+
 def test_the_head_limit_is_the_listeners(balancer: Balancer) -> None:
     address = balancer.address("small-head")
     assert ask(address, request("GET", "/", "X-A: " + "a" * 800)).status == 200

@@ -67,7 +67,7 @@ class ClientProtocol:
         "_held_since",
         "_line_seen",
         "_most",
-        "_unsent",
+        "_taken",
         "deadline",
         "exchange",
         "full",
@@ -103,7 +103,7 @@ class ClientProtocol:
         self._held_since = 0.0
         self._discarded = 0
         self._full_since = 0.0
-        self._unsent = 0  # bytes that waited when it was last looked whether the client reads
+        self._taken = 0  # of `connect.taken`, when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
         self._line_seen = False
         self.serving = False  # a request is with the exchange, and not yet counted out
@@ -580,7 +580,7 @@ class ClientProtocol:
 
     def pause_writing(self) -> None:
         self.full = True
-        self._unsent = self.transport.get_write_buffer_size()
+        self._taken = connect.taken(self.transport)
         self._full_since = now = time.monotonic()
         self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
         if self.serving:
@@ -631,10 +631,10 @@ class ClientProtocol:
             connect.reset(self.transport)
 
     def _too_slow(self, now: float) -> None:
-        """The write buffer was full for the whole of write_idle: go on if some of it left, else end."""
-        size = self.transport.get_write_buffer_size()
-        if size < self._unsent:
-            self._unsent = size
+        """The write buffer was full for the whole of write_idle: go on if the client took a byte, else end."""
+        taken = connect.taken(self.transport)
+        if taken > self._taken:
+            self._taken = taken
             self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
         elif self.serving:
             self.exchange.abort(Reason.CLIENT_TOO_SLOW, "the client stopped reading")

@@ -398,6 +398,20 @@ def test_a_client_that_stops_reading_is_given_up_after_write_idle() -> None:
         set_.check_quiet()
 
 
+def test_a_client_that_reads_slowly_is_served_though_nothing_more_leaves_for_the_kernel() -> None:
+    with stage(timeouts=ClientTimeouts(write_idle=10.0)) as set_:
+        client = set_.ask(GET)
+        client.stall()
+        set_.answer(big(300_000)[:-1])
+        for _ in range(40):
+            client.sock.acknowledged += 1000  # out of the kernel's buffer
+            set_.go(1.0)
+        assert not client.lost
+        set_.go(20.0 + SLACK)
+        assert client.was_reset
+        set_.check_quiet()
+
+
 def test_a_slow_client_gets_the_rest_of_a_last_answer() -> None:
     """The time to linger begins when the answer has left, not while it waits for a slow reader."""
     with stage() as set_:
