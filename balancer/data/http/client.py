@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is served
 MAX_LINGER = 256 * 1024
 LINGER = 2.0  # seconds
+LAST_WORD = 1.0  # seconds that a connection which is to end rests first, so that a request just sent is answered
 RESTED = 1.0  # seconds without a request, after which a connection may go where there are too many
 
 IDLE, BODY, WAIT, DISCARD, LINGERING, TUNNEL, CLOSED = range(7)
@@ -65,6 +66,7 @@ class ClientProtocol:
         "_head_started",
         "_held",
         "_held_since",
+        "_leaves",
         "_line_seen",
         "_most",
         "_taken",
@@ -105,6 +107,7 @@ class ClientProtocol:
         self._full_since = 0.0
         self._taken = 0  # of `connect.taken`, when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
+        self._leaves = False  # has had its last answer, which did not say so: it ends by its deadline
         self._line_seen = False
         self.serving = False  # a request is with the exchange, and not yet counted out
         self._head_started = 0.0
@@ -389,13 +392,19 @@ class ClientProtocol:
             self.transport.close()
 
     def next_request(self, now: float) -> None:
-        """Be ready for another request; what has come of it already is read from the loop, not from here."""
+        """Be ready for another request; what has come of it already is read from the loop, not from here.
+
+        Also where the connection is to end: the last answer did not say so, and the client may have sent more by now.
+        """
         self.serving = False
-        if not self.persistent or (self._ended and not self._has_head()):
+        if self._ended and not self._has_head():
             self.state = CLOSED
             self.transport.close()
             return
         self.state = IDLE
+        if not self.persistent:
+            self._leaves = True
+            self.keep_alive = min(self.keep_alive, LAST_WORD)
         if self.full:  # nothing more is begun for a client that does not read; its deadline is that of writing
             self.hold(self.FULL)
             return
@@ -505,7 +514,7 @@ class ClientProtocol:
     def close_idle(self) -> None:
         """End the connection if no request is under way, else after it."""
         self.persistent = False
-        if self.state == IDLE and not self._buffer.strip(b"\r\n"):
+        if self.state == IDLE and not self._leaves and not self._buffer.strip(b"\r\n"):
             self._end_rest()
 
     def close_resting(self, now: float) -> None:
