@@ -231,7 +231,7 @@ class ClientProtocol:
             self._head_started = time.monotonic()
             self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
             self._line_seen = False
-        line = None
+        line = block = None
         try:
             end = data.find(b"\r\n\r\n") + 4
             if end == 3:
@@ -248,7 +248,7 @@ class ClientProtocol:
             block = self.memory.block(data[at:end])
             block = intake.meet(line, block, data[at:end], self.listener.spec, self.memory)
         except Bad as bad:
-            self._refuse(bad.reason, bad.detail, line, is_head=data.startswith(b"HEAD "))
+            self._refuse(bad.reason, bad.detail, line, block, is_head=data.startswith(b"HEAD "))
             return
         self._start(line, block, data[end:])
 
@@ -449,16 +449,19 @@ class ClientProtocol:
 
     # Ends
 
-    def _refuse(self, reason: Reason, detail: str, line: Line | None, *, is_head: bool = False) -> None:
-        """Answer a head that cannot be served, and end the connection."""
+    def _refuse(
+        self, reason: Reason, detail: str, line: Line | None, block: Block | None = None, *, is_head: bool = False
+    ) -> None:
+        """Answer a head that cannot be served, and end the connection; `line` and `block` where they could be read."""
         now = time.monotonic()
         place = self.listener.place
-        request_id = place.next_id_line()[14:-4].decode()
+        known_id = block.request_id if block is not None else b""
+        request_id = (known_id or place.next_id_line()[14:-4]).decode()
         headers = (("Allow", replies.ALLOW),) if reason.status == 405 else ()
         status, data = replies.failure(
             reason,
             request_id=request_id,
-            as_json=True,
+            as_json=block is None or replies.wants_json(replies.accept_of(block.out)),
             is_head=is_head,
             close=True,
             headers=headers,
@@ -467,14 +470,15 @@ class ClientProtocol:
         record.refused(
             place,
             self.listener,
-            self.shown,
+            self.shown_behind(block) if block is not None and block.forwarded_for else self.shown,
             request_id=request_id,
             status=status,
             reason=reason,
             detail=detail,
             duration=now - self._head_started if self._head_started else 0.0,
             method=line.shown_method if line is not None else "-",
-            path=line.path if line is not None else "-",
+            host=block.raw_host.decode("latin-1") if block is not None else "",
+            path=line.target.partition(b"?")[0].decode("latin-1") if line is not None else "-",
         )
         self._linger()
 
