@@ -157,6 +157,7 @@ class ClientProtocol:
         """Read what comes next by another snapshot."""
         self.memory, self.trusted, self._block = memory, trusted, None
         self.keep_alive = self.listener.keep_alive  # from the next rest on
+        self._most = self.listener.most_requests
 
     # Bytes
 
