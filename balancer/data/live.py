@@ -23,6 +23,7 @@ from balancer.data.buffers import Buffers
 from balancer.data.deadlines import PERIOD
 from balancer.data.group import LiveGroup
 from balancer.data.http import upstream as _upstream  # noqa: F401 (at the start: an import needs a descriptor)
+from balancer.data.http.client import LAST_WORD
 from balancer.data.http.exchange import Exchange
 from balancer.data.listener import LiveListener
 from balancer.data.place import Place, log
@@ -33,7 +34,6 @@ from balancer.routing.router import Router
 
 SLICE = 256  # targets that are built in one go
 _NOTED = 512  # requests under way that one turn of the clock looks at
-LAST_WORD = 1.0  # seconds that idle connections stay open at the end, so that a request just sent is answered
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ LOOK_AFTER = 2.0  # seconds: a request that is under way for so long has its tar
 _RESET = struct.pack("ii", 1, 0)
 _ANYTHING = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
 _INFO = struct.Struct("=24xI116xI80xI")  # of struct tcp_info: unacked, notsent_bytes, snd_wnd
+_ACKNOWLEDGED = struct.Struct("=120xQ")  # of the same: bytes_acked
 
 
 def tune(sock: socket.socket, unacknowledged_ms: int) -> None:
@@ -54,6 +55,20 @@ def has_no_room(sock: socket.socket) -> bool:
         return False
     unacknowledged, unsent, window = _INFO.unpack(info)
     return bool(unacknowledged and not window) or bool(unsent and not unacknowledged)
+
+
+def taken(transport: asyncio.Transport) -> int:
+    """Return a number that grows when the peer takes bytes, and for no other reason. 1.4 µs.
+
+    What waits with us tells nothing of that: the kernel asks for more only once a third of its own buffer, which may be
+    4 MB, is free, and a slow peer is minutes in making that room.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.fileno() >= 0:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
+        if len(info) == _ACKNOWLEDGED.size:
+            return int(_ACKNOWLEDGED.unpack(info)[0])
+    return -transport.get_write_buffer_size()  # a kernel before 4.1
 
 
 async def dial(

@@ -233,7 +233,8 @@ class FakeSocket:
         self.options: dict[tuple[int, int], object] = {}
         self.closed = False
         self.ended = False  # the kernel has heard the peer's end
-        self.info = bytes(232)  # TCP_INFO
+        self.info = bytes(232)  # TCP_INFO, but for
+        self.acknowledged = 0  # bytes, by the peer
         self.backlog = 0
         self.waiting: list[FakeSocket] = []  # connections that nobody has accepted
         self._name = name
@@ -243,7 +244,7 @@ class FakeSocket:
 
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         assert (level, option) == (socket.IPPROTO_TCP, socket.TCP_INFO)
-        return self.info[:size]
+        return (self.info[:120] + struct.pack("=Q", self.acknowledged) + self.info[128:])[:size]
 
     def getsockname(self) -> tuple[str, int]:
         return self._name
@@ -354,6 +355,7 @@ class FakeTransport(asyncio.Transport):
 
     def _arrive(self, data: bytes) -> None:
         if data:
+            self.sock.acknowledged += len(data)
             self.received += data
             self.loop.call_soon(self.on_write, self)
 

@@ -30,6 +30,7 @@ from tests.support.kernel import tcp_sockets
 from tests.support.metrics import Metrics
 from tests.support.openloop import OpenLoop
 from tests.support.raw import RawClient, request
+from tests.support.recorder import Recorder, Seen, respond
 from tests.support.report import Report, Sample
 from tests.support.targets import (
     CHECK,
@@ -465,3 +466,53 @@ def test_a_stop_answers_everything_that_was_sent_before_the_close() -> None:
             assert report.failures == refused, report
             assert report.answered >= 200
             assert 0.3 < took < 5.0
+
+
+@pytest.mark.parametrize("sent", ["before the stop", "while the answer comes", "after its end"])
+def test_a_stop_serves_what_was_sent_behind_an_answer_that_did_not_say_close(sent: str) -> None:
+    ends = threading.Event()
+
+    def answer(seen: Seen) -> bytes | Iterator[bytes]:
+        if seen.target != "/stream":
+            return respond(200, b"next")
+        return itertools.chain([b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"], later())
+
+    def later() -> Iterator[bytes]:
+        ends.wait(10)
+        yield b"cd"
+
+    with Recorder(answer=answer) as target, contextlib.ExitStack() as stack:
+        config = {
+            "listeners": [configs.listener("web", [configs.forward("g")])],
+            "target_groups": [configs.group("g", target.address)],
+            "stop_timeout": "8s",
+        }
+        balancer = stack.enter_context(Balancer(config))
+        clients = [stack.enter_context(RawClient(balancer.address(), timeout=10)) for _ in range(8)]
+        for client in clients:
+            client.send(request("GET", "/stream") + (request() if sent == "before the stop" else b""))
+        heads = [client.read_until(b"\r\n\r\nab") for client in clients]
+        assert not any(b"close" in head.lower() for head in heads)
+        stop = threading.Thread(target=balancer.stop)
+        stop.start()
+        wait_for(lambda: refuses(balancer.address()), 5.0, "no more are accepted")
+        pace(1.1)  # so long connections without a request stay open
+        if sent == "while the answer comes":
+            for client in clients:
+                client.send(request())
+        ends.set()
+        for client in clients:
+            assert client.read_exactly(2) == b"cd"
+            if sent == "after its end":
+                client.send(request())
+            response = client.recv_response()
+            assert (response.status, response.body, response.closes) == (200, b"next", True)
+            client.expect_closed()
+        stop.join()
+        assert len([line for line in balancer.access_log() if line["status"] == 200]) == 2 * len(clients)
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    """Return whether nobody listens there any more."""
+    with socket.socket() as sock:
+        return sock.connect_ex(address) != 0

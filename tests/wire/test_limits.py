@@ -163,6 +163,22 @@ def test_a_client_that_stops_reading_is_let_go(balancer: Balancer, peer: Hostile
     expect_counted(balancer, "client_too_slow")
 
 
+def test_a_client_that_reads_slowly_without_pause_is_served_on(balancer: Balancer, peer: Hostile) -> None:
+    """The kernel holds more than it reads in all this time, so that not a byte leaves our own buffer meanwhile."""
+    flood = hostile.loop(hostile.send(b"a" * 65536))
+    head = hostile.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    peer.play(scripts=[[hostile.read_request, head, flood], [hostile.serve_well]])
+    with RawClient(balancer.address("strict"), receive_buffer=8192) as client:
+        client.send(request(host="hostile.test"))
+        until = time.monotonic() + 4 * 0.5 + LATEST
+        while time.monotonic() < until:
+            assert client.sock.recv(2048)
+            pace(0.02)
+        started = time.monotonic()  # now it stops
+        wait_for(lambda: not peer.open, 5.0, "the upstream request is cancelled")
+        assert time.monotonic() - started <= 2 * 0.5 + 2 * LATEST
+
+
 def test_the_head_limit_is_the_listeners(balancer: Balancer) -> None:
     address = balancer.address("small-head")
     assert ask(address, request("GET", "/", "X-A: " + "a" * 800)).status == 200
@@ -236,6 +252,51 @@ def test_an_upstream_that_takes_no_bytes_is_a_504(balancer: Balancer) -> None:
         response = client.recv_response()
         assert response.closes
     expect_failure(response, balancer, "upstream_write_timeout", 504)
+
+
+class SteadyReader(Upstream):
+    """Has little room and reads 100 kB/s without a pause, until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.stops, self.released = threading.Event(), threading.Event()
+        super().__init__()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+    def serve(self, stream: Stream, number: int) -> None:
+        while not self.stops.is_set():
+            stream.sock.recv(2048)
+            pace(0.02)
+        self.released.wait(30)
+
+    def close(self) -> None:
+        self.stops.set()
+        self.released.set()
+        super().close()
+
+
+def test_a_target_that_takes_the_body_slowly_without_pause_is_waited_for() -> None:
+    with (
+        SteadyReader() as steady,
+        Balancer(
+            {
+                "listeners": [listener("web", [forward("steady")])],
+                "target_groups": [group("steady", steady.address, timeouts={"request_write_idle": "500ms"})],
+            }
+        ) as made,
+        RawClient(made.address(), timeout=10) as client,
+    ):
+        client.send(request("POST", "/", "Content-Length: 100000000"))
+        until = time.monotonic() + 4 * 0.5 + LATEST
+        while time.monotonic() < until and client.has_nothing():
+            client.sock.setblocking(False)
+            try:
+                client.sock.send(b"a" * 65536)
+            except BlockingIOError:
+                pace(0.01)
+        assert client.has_nothing() and steady.accepted == 1
+        steady.stops.set()
+        client.sock.settimeout(10)
+        expect_failure(client.recv_response(), made, "upstream_write_timeout", 504)
 
 
 class LateReader(Upstream):

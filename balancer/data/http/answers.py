@@ -54,4 +54,5 @@ def reply(exchange: Exchange, status: int, kind: str, body: bytes, headers: repl
 
 
 def _must_close(exchange: Exchange) -> bool:
-    return not exchange.keep or exchange.place.draining or not exchange.client.can_discard()
+    client = exchange.client
+    return not exchange.keep or not client.persistent or exchange.place.draining or not client.can_discard()

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is served
 MAX_LINGER = 256 * 1024
 LINGER = 2.0  # seconds
+LAST_WORD = 1.0  # seconds that a connection which is to end rests first, so that a request just sent is answered
 RESTED = 1.0  # seconds without a request, after which a connection may go where there are too many
 
 IDLE, BODY, WAIT, DISCARD, LINGERING, TUNNEL, CLOSED = range(7)
@@ -65,9 +66,10 @@ class ClientProtocol:
         "_head_started",
         "_held",
         "_held_since",
+        "_leaves",
         "_line_seen",
         "_most",
-        "_unsent",
+        "_taken",
         "deadline",
         "exchange",
         "full",
@@ -103,8 +105,9 @@ class ClientProtocol:
         self._held_since = 0.0
         self._discarded = 0
         self._full_since = 0.0
-        self._unsent = 0  # bytes that waited when it was last looked whether the client reads
+        self._taken = 0  # of `connect.taken`, when it was last looked whether the client reads
         self._ended = False  # the client has sent its FIN
+        self._leaves = False  # has had its last answer, which did not say so: it ends by its deadline
         self._line_seen = False
         self.serving = False  # a request is with the exchange, and not yet counted out
         self._head_started = 0.0
@@ -154,6 +157,7 @@ class ClientProtocol:
         """Read what comes next by another snapshot."""
         self.memory, self.trusted, self._block = memory, trusted, None
         self.keep_alive = self.listener.keep_alive  # from the next rest on
+        self._most = self.listener.most_requests
 
     # Bytes
 
@@ -228,7 +232,7 @@ class ClientProtocol:
             self._head_started = time.monotonic()
             self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
             self._line_seen = False
-        line = None
+        line = block = None
         try:
             end = data.find(b"\r\n\r\n") + 4
             if end == 3:
@@ -245,7 +249,7 @@ class ClientProtocol:
             block = self.memory.block(data[at:end])
             block = intake.meet(line, block, data[at:end], self.listener.spec, self.memory)
         except Bad as bad:
-            self._refuse(bad.reason, bad.detail, line, is_head=data.startswith(b"HEAD "))
+            self._refuse(bad.reason, bad.detail, line, block, is_head=data.startswith(b"HEAD "))
             return
         self._start(line, block, data[end:])
 
@@ -389,13 +393,19 @@ class ClientProtocol:
             self.transport.close()
 
     def next_request(self, now: float) -> None:
-        """Be ready for another request; what has come of it already is read from the loop, not from here."""
+        """Be ready for another request; what has come of it already is read from the loop, not from here.
+
+        Also where the connection is to end: the last answer did not say so, and the client may have sent more by now.
+        """
         self.serving = False
-        if not self.persistent or (self._ended and not self._has_head()):
+        if self._ended and not self._has_head():
             self.state = CLOSED
             self.transport.close()
             return
         self.state = IDLE
+        if not self.persistent:
+            self._leaves = True
+            self.keep_alive = min(self.keep_alive, LAST_WORD)
         if self.full:  # nothing more is begun for a client that does not read; its deadline is that of writing
             self.hold(self.FULL)
             return
@@ -440,16 +450,19 @@ class ClientProtocol:
 
     # Ends
 
-    def _refuse(self, reason: Reason, detail: str, line: Line | None, *, is_head: bool = False) -> None:
-        """Answer a head that cannot be served, and end the connection."""
+    def _refuse(
+        self, reason: Reason, detail: str, line: Line | None, block: Block | None = None, *, is_head: bool = False
+    ) -> None:
+        """Answer a head that cannot be served, and end the connection; `line` and `block` where they could be read."""
         now = time.monotonic()
         place = self.listener.place
-        request_id = place.next_id_line()[14:-4].decode()
+        known_id = block.request_id if block is not None else b""
+        request_id = (known_id or place.next_id_line()[14:-4]).decode()
         headers = (("Allow", replies.ALLOW),) if reason.status == 405 else ()
         status, data = replies.failure(
             reason,
             request_id=request_id,
-            as_json=True,
+            as_json=block is None or replies.wants_json(replies.accept_of(block.out)),
             is_head=is_head,
             close=True,
             headers=headers,
@@ -458,14 +471,15 @@ class ClientProtocol:
         record.refused(
             place,
             self.listener,
-            self.shown,
+            self.shown_behind(block) if block is not None and block.forwarded_for else self.shown,
             request_id=request_id,
             status=status,
             reason=reason,
             detail=detail,
             duration=now - self._head_started if self._head_started else 0.0,
             method=line.shown_method if line is not None else "-",
-            path=line.path if line is not None else "-",
+            host=block.raw_host.decode("latin-1") if block is not None else "",
+            path=line.target.partition(b"?")[0].decode("latin-1") if line is not None else "-",
         )
         self._linger()
 
@@ -505,7 +519,7 @@ class ClientProtocol:
     def close_idle(self) -> None:
         """End the connection if no request is under way, else after it."""
         self.persistent = False
-        if self.state == IDLE and not self._buffer.strip(b"\r\n"):
+        if self.state == IDLE and not self._leaves and not self._buffer.strip(b"\r\n"):
             self._end_rest()
 
     def close_resting(self, now: float) -> None:
@@ -580,7 +594,7 @@ class ClientProtocol:
 
     def pause_writing(self) -> None:
         self.full = True
-        self._unsent = self.transport.get_write_buffer_size()
+        self._taken = connect.taken(self.transport)
         self._full_since = now = time.monotonic()
         self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
         if self.serving:
@@ -631,10 +645,10 @@ class ClientProtocol:
             connect.reset(self.transport)
 
     def _too_slow(self, now: float) -> None:
-        """The write buffer was full for the whole of write_idle: go on if some of it left, else end."""
-        size = self.transport.get_write_buffer_size()
-        if size < self._unsent:
-            self._unsent = size
+        """The write buffer was full for the whole of write_idle: go on if the client took a byte, else end."""
+        taken = connect.taken(self.transport)
+        if taken > self._taken:
+            self._taken = taken
             self.deadline = now + (self.listener.spec.timeouts.write_idle or NEVER)
         elif self.serving:
             self.exchange.abort(Reason.CLIENT_TOO_SLOW, "the client stopped reading")

@@ -359,8 +359,16 @@ class Exchange:
         return max(self.sent_at, self.started) + per_try if per_try else NEVER  # sent_at: not set on the short way
 
     def _await_head(self, connection: UpstreamProtocol, now: float) -> None:
-        """The request is with its target, or a 1xx came: until when the next head may come."""
+        """We have the whole request, or a 1xx came: until when the next head may come, once the request has left us."""
+        if connection.paused:
+            self._await_room(connection, now)
+            return
         limit = self.group.spec.timeouts.response_header if self.group is not None else 0.0
+        connection.deadline = min(now + (limit or NEVER), self._try_until())
+
+    def _await_room(self, connection: UpstreamProtocol, now: float) -> None:
+        """More of the request waits than may: until when the target must take some of it."""
+        limit = self.group.spec.timeouts.request_write_idle if self.group is not None else 0.0
         connection.deadline = min(now + (limit or NEVER), self._try_until())
 
     def request_body(self, payload: bytes) -> None:
@@ -534,14 +542,16 @@ class Exchange:
     def upstream_full(self) -> None:
         """The target does not take the request's body as fast as it comes."""
         self.client.hold(self.client.UPSTREAM_FULL)
-        if self.upstream is not None and not self.head_sent and self.group is not None:
-            limit = self.group.spec.timeouts.request_write_idle or NEVER
-            self.upstream.deadline = min(time.monotonic() + limit, self._try_until())
+        if self.upstream is not None and not self.head_sent:
+            self._await_room(self.upstream, time.monotonic())
 
     def upstream_drained(self) -> None:
         """It does again."""
-        if self.upstream is not None and not self.request_done and not self.head_sent:
-            self.upstream.deadline = self._try_until()
+        if self.upstream is not None and not self.head_sent:
+            if self.request_done:
+                self._await_head(self.upstream, time.monotonic())
+            else:
+                self.upstream.deadline = self._try_until()
         self.client.release(self.client.UPSTREAM_FULL)
 
     def client_full(self) -> None:
@@ -587,8 +597,12 @@ class Exchange:
         if connection is None:
             return
         if not self.head_sent:
-            if connection.paused and not self.request_done:
+            if connection.paused and connection.takes() and now < self._try_until():
+                self._await_room(connection, now)
+            elif connection.paused and (now < self._try_until() or not connection.took):
                 tries.failed(self, Reason.UPSTREAM_WRITE_TIMEOUT, "", "gateway")
+            elif connection.paused:
+                tries.failed(self, Reason.RESPONSE_TIMEOUT, "per_try was over before the request was sent", "gateway")
             elif not self.request_done:  # it is the client that takes its time
                 tries.failed(self, Reason.RESPONSE_TIMEOUT, "per_try was over before the request's body was here", "")
             else:

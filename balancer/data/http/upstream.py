@@ -43,6 +43,7 @@ class UpstreamProtocol:
         "_left",
         "_patient",
         "_state",
+        "_taken",
         "closed",
         "deadline",
         "exchange",
@@ -53,6 +54,7 @@ class UpstreamProtocol:
         "retires",
         "suspect",
         "target",
+        "took",
         "transport",
     )
 
@@ -67,8 +69,10 @@ class UpstreamProtocol:
         self.requests = 0
         self.closed = False
         self.paused = False  # its write buffer is full
+        self.took = False  # some of what waited since then
         self.suspect = False  # the response in hand spoke of a body that it may not have
         self._state = _HEAD
+        self._taken = 0  # of `connect.taken`, when it was last looked whether the target reads
         self._buffer = b""
         self._left = 0
         self._interim = 0
@@ -167,6 +171,8 @@ class UpstreamProtocol:
 
     def pause_writing(self) -> None:
         self.paused = True
+        self.took = False
+        self._taken = connect.taken(self.transport)
         if self.exchange is not None:
             self.exchange.upstream_full()
 
@@ -174,6 +180,13 @@ class UpstreamProtocol:
         self.paused = False
         if self.exchange is not None:
             self.exchange.upstream_drained()
+
+    def takes(self) -> bool:
+        """Return whether the target took a byte since this was last asked, or since the write buffer became full."""
+        before, self._taken = self._taken, connect.taken(self.transport)
+        more = self._taken > before
+        self.took = self.took or more
+        return more
 
     def look_at_window(self) -> None:
         """Let a target that lives and does not read have its own deadlines; called for requests that take long.

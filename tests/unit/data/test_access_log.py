@@ -12,7 +12,7 @@ import pytest
 
 from balancer.data import access_log
 from balancer.data.access_log import MAX_PATH, AccessLog, Clock, path_text
-from balancer.model.snapshot import FixedResponse, Match, Rule
+from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
 from tests.unit.data.stage import GET, OK, POST, stage
 
 KEYS = [
@@ -238,3 +238,31 @@ def test_lines_that_cannot_be_written_are_counted() -> None:
         log.write("x\n")
     log.close(5.0)
     assert log.dropped == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "status"),
+    [
+        ("POST", b"Content-Length: 11", 413),
+        ("TRACE", b"X-A: b", 405),
+        ("GET", b"Connection: Upgrade\r\nUpgrade: websocket", 400),
+    ],
+)
+def test_a_head_that_is_refused_once_it_was_read_is_answered_and_logged_as_what_it_was(
+    method: str, field: bytes, status: int
+) -> None:
+    said = (
+        b"Host: A.test:80\r\nAccept: text/plain\r\nX-Request-ID: of-the-client-1\r\nX-Forwarded-For: 198.51.100.7\r\n"
+        + field
+    )
+    with stage(trusted_proxies=("203.0.113.0/24",), limits=Limits(body=10), log=True) as set_:
+        answer = set_.ask(b"%b /a//b/%%7e?q=1 HTTP/1.1\r\n%b\r\n\r\n" % (method.encode(), said)).take()
+        line = json.loads(set_.lines[-1])
+    assert answer.startswith(b"HTTP/1.1 %d" % status)
+    assert b"Content-Type: text/plain" in answer and b"X-Request-ID: of-the-client-1\r\n" in answer
+    assert (line["method"], line["host"], line["status"]) == (method, "A.test:80", status)
+    assert (line["request_id"], line["client"]) == ("of-the-client-1", "198.51.100.7")
+    with stage(log=True) as served:
+        served.ask(b"GET /a//b/%7e?q=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        served.answer()
+        assert line["path"] == json.loads(served.lines[-1])["path"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.data.http.client import LINGER, MAX_DISCARD, MAX_LINGER, MAX_PIPELINED
+from balancer.data.http.client import LAST_WORD, LINGER, MAX_DISCARD, MAX_LINGER, MAX_PIPELINED
 from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, FixedResponse, Limits, Match, Redirect, Rule
 from tests.support import http1
@@ -398,6 +398,20 @@ def test_a_client_that_stops_reading_is_given_up_after_write_idle() -> None:
         set_.check_quiet()
 
 
+def test_a_client_that_reads_slowly_is_served_though_nothing_more_leaves_for_the_kernel() -> None:
+    with stage(timeouts=ClientTimeouts(write_idle=10.0)) as set_:
+        client = set_.ask(GET)
+        client.stall()
+        set_.answer(big(300_000)[:-1])
+        for _ in range(40):
+            client.sock.acknowledged += 1000  # out of the kernel's buffer
+            set_.go(1.0)
+        assert not client.lost
+        set_.go(20.0 + SLACK)
+        assert client.was_reset
+        set_.check_quiet()
+
+
 def test_a_slow_client_gets_the_rest_of_a_last_answer() -> None:
     """The time to linger begins when the answer has left, not while it waits for a slow reader."""
     with stage() as set_:
@@ -461,6 +475,69 @@ def test_idle_clients_are_closed_and_busy_ones_after_their_answer() -> None:
         assert idle.lost and not busy.is_closing()
         set_.answer(OK)
         assert b"Connection: close" in busy.take() and busy.lost
+        set_.check_quiet()
+
+
+HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
+
+
+def leave(set_: Stage, stops: bool) -> None:
+    """The worker stops, or the listener leaves the configuration."""
+    set_.place.draining = stops
+    set_.listener.close_idle()
+    set_.loop.run()
+
+
+@pytest.mark.parametrize("stops", [True, False])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_request_behind_an_answer_that_did_not_say_close_is_served(stops: bool, early: bool) -> None:
+    with stage() as set_:
+        client = set_.ask(GET + (GET + GET if early else b""))
+        set_.answer(HALF)
+        leave(set_, stops)
+        if not early:
+            client.feed(GET + GET)
+        set_.answer(b"cd")
+        assert b"Connection: close" not in client.take()
+        set_.answer(OK)
+        answer = client.take()
+        assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer and client.saw_eof
+        set_.go(LINGER + SLACK)
+        assert client.lost and client.take() == b"" and set_.finished() == 2
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("stops", [True, False])
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_client_whose_answer_did_not_say_close_has_a_moment_to_ask_again(stops: bool, asks: bool) -> None:
+    with stage() as set_:
+        client = set_.ask(GET)
+        set_.answer(HALF)
+        leave(set_, stops)
+        set_.answer(b"cd")
+        for _ in range(4):
+            set_.go(LAST_WORD / 5)
+            leave(set_, stops)  # a worker that stops looks again and again
+        assert client.take().endswith(b"abcd") and not client.is_closing()
+        if asks:
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(OK)
+            assert b"Connection: close" in client.take() and client.lost
+        else:
+            set_.go(LAST_WORD / 5 + SLACK)
+            assert client.lost
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_an_answer_of_ours_says_close_where_the_connection_is_to_end(stops: bool) -> None:
+    with stage() as set_:
+        client = set_.ask(POST)
+        leave(set_, stops)
+        set_.answer(b"nonsense")
+        answer = client.take()
+        assert answer.startswith(b"HTTP/1.1 502") and b"Connection: close" in answer and client.lost
         set_.check_quiet()
 
 

@@ -256,6 +256,66 @@ def test_a_target_that_does_not_take_the_body_is_given_up() -> None:
         set_.check_quiet()
 
 
+UPLOAD = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 200000\r\n\r\n"
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_target_that_takes_the_body_slowly_and_steadily_is_waited_for(whole: bool) -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0, response_header=2.0))) as set_:
+        client = set_.ask(UPLOAD)
+        set_.upstreams[0].stall()
+        client.feed(bytes(200_000 if whole else 199_999))
+        for _ in range(20):
+            set_.upstreams[0].sock.acknowledged += 1000  # out of the kernel's buffer: nothing leaves ours
+            set_.go(1.0)
+        assert client.take() == b""
+        set_.go(10.0 + SLACK)
+        assert b"upstream_write_timeout" in client.take()
+        set_.check_quiet()
+
+
+def test_the_time_for_the_head_begins_once_the_request_has_left() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0, response_header=3.0))) as set_:
+        client = set_.ask(UPLOAD)
+        set_.upstreams[0].stall()
+        client.feed(bytes(200_000))
+        set_.go(4.5)
+        set_.upstreams[0].drain()
+        set_.go(2.8)
+        assert client.take() == b""
+        set_.go(SLACK + 0.2)
+        assert b"response_timeout" in client.take()
+        set_.check_quiet()
+
+
+def test_a_1xx_does_not_begin_the_time_for_the_head_of_a_request_that_still_waits() -> None:
+    with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0, response_header=1.0))) as set_:
+        client = set_.ask(UPLOAD)
+        set_.upstreams[0].stall()
+        client.feed(bytes(200_000))
+        set_.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        set_.go(4.5)
+        set_.upstreams[0].drain()
+        set_.answer(OK)
+        assert client.take().endswith(b"ok")
+        set_.check_quiet()
+
+
+def test_per_try_ends_also_a_target_that_takes_the_body_steadily() -> None:
+    spec = group_of(1, retry=Retry(per_try=7.0), timeouts=UpstreamTimeouts(request_write_idle=2.0))
+    with stage(spec, log=True) as set_:
+        client = set_.ask(UPLOAD)
+        set_.upstreams[0].stall()
+        client.feed(bytes(150_000))
+        for _ in range(7):
+            set_.upstreams[0].sock.acknowledged += 1000
+            set_.go(1.0)
+        assert client.take() == b""
+        set_.go(SLACK)
+        assert b"response_timeout" in client.take() and "per_try" in set_.lines[-1]
+        set_.check_quiet()
+
+
 # Responses and what they do to the connections
 
 

@@ -198,3 +198,17 @@ def test_who_waits_to_connect_to_a_target_that_left_does_not_wait_for_ever() -> 
         assert all(b" 504 " in client.take() for client in clients)
         set_.check_quiet()
         assert not set_.place.leaving
+
+
+def test_a_changed_number_of_requests_holds_for_connections_that_exist() -> None:
+    with stage() as set_:
+        client = set_.ask(GET)
+        set_.answer(OK)
+        assert b"Connection: close" not in client.take()
+        (listener,) = set_.snapshot.listeners
+        listener = replace(listener, limits=replace(listener.limits, keep_alive_requests=2))
+        set_.publish(replace(set_.snapshot, version=2, listeners=(listener,)))
+        client.feed(GET)
+        set_.loop.run()
+        set_.answer(OK)
+        assert b"Connection: close" in client.take() and client.lost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -140,6 +141,35 @@ def test_a_peer_that_lives_and_does_not_read_outlives_the_limit_for_the_dead(
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         time.sleep(0.05)
     assert peer.recv(1) == b"x"
+
+
+class Written(asyncio.Transport):
+    """A transport with a socket, and nothing in its own buffer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__({"socket": sock})
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def test_what_a_peer_takes_is_told_though_the_kernel_has_no_room_for_more(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    sock, peer = pair
+    transport = Written(sock)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    with pytest.raises(BlockingIOError):
+        while True:
+            sock.send(b"x" * 65536)
+    wait_for(lambda: connect.has_no_room(sock), 2.0, "its window is closed")
+    before = connect.taken(transport)
+    assert before > 0
+    assert connect.taken(transport) == before
+    for _ in range(30):
+        peer.recv(1000)
+    wait_for(lambda: connect.taken(transport) > before, 2.0, "what it took is acknowledged")
+    assert not select.select([], [sock], [], 0)[1]
 
 
 @pytest.mark.parametrize(("write_idle", "ms"), [(60.0, 65_000), (1.0, 30_000), (25.5, 30_500), (0.0, 0)])
