@@ -148,7 +148,13 @@ class ClientProtocol:
         if patience and (self.state == WAIT or (self.state == IDLE and self._has_head())):
             self.deadline = time.monotonic() + patience
             return True
-        return False
+        # A body of which more is here than one turn may take: `_take_up` looks again, its deadline goes on.
+        return patience > 0.0 and self.state in (BODY, DISCARD) and self._body is not None and self._body.waiting
+
+    def _look_at_end(self) -> None:
+        """End the connection of a client that has sent its FIN, if nothing is left to be done for it."""
+        if self._ended and not self._half_closed():
+            self.transport.close()
 
     def use(self, memory: RequestMemory, *, trusted: bool) -> None:
         """Read what comes next by another snapshot."""
@@ -318,6 +324,7 @@ class ClientProtocol:
             self.data_received(b"")
             if not self._reads(body) or not body.waiting:
                 self.release(self.ASIDE)
+                self._look_at_end()
 
     def _reads(self, body: RequestBody) -> bool:
         # Asked before and after a call that may end it: mypyc would hold what the first comparison says of its type.
@@ -326,12 +333,13 @@ class ClientProtocol:
     def _discard(self, data: bytes) -> None:
         body = self._body
         assert body is not None
+        here = body.unread + len(data)
         try:
             _, rest = body.feed(data)
         except Bad:
             self._linger()
             return
-        self._discarded += len(data)
+        self._discarded += here - body.unread - len(rest)  # not what is behind it: that may be the next requests
         if body.done:
             self._body = None
             self._buffer = rest
@@ -415,8 +423,7 @@ class ClientProtocol:
             data, self._buffer = self._buffer, b""
             self._head_started = 0.0
             self.data_received(data)
-            if self._ended and not self._half_closed():
-                self.transport.close()
+            self._look_at_end()
 
     def leave_to_tunnel(self) -> bytes:
         """A tunnel takes the transport over; return what the client has sent already."""
