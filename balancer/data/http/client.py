@@ -227,8 +227,8 @@ class ClientProtocol:
             if blanks > 2:
                 self._refuse(Reason.BAD_REQUEST, "more than two empty lines before a request", None)
                 return
-        if not data:  # an empty line begins no request
-            self._buffer = b"\r\n" * blanks
+        if not data or data == b"\r":  # an empty line begins no request, nor does the first half of one
+            self._buffer = b"\r\n" * blanks + data
             return
         if not self._head_started:
             self._head_started = time.monotonic()
