@@ -53,10 +53,8 @@ class Trust:
             f"X-Forwarded-Proto: http\r\nX-Forwarded-Port: {self._port}\r\n"
         ).encode()
 
-    def forwarded(self, peer: str, trusted: bool, block: Block) -> bytes:
-        """Return those lines for one request of a peer that may be trusted. Source: load balancing notes, 2.3."""
-        if not trusted:
-            return self.lines(peer)
+    def forwarded(self, peer: str, block: Block) -> bytes:
+        """Return those lines for one request of a peer that is trusted. Source: load balancing notes, 2.3."""
         chain = [entry.decode("latin-1") for entry in block.forwarded_for]
         lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {self.client_of(peer, block)}\r\n"
         if b"x-forwarded-proto" not in block.seen:

@@ -352,12 +352,15 @@ class ClientProtocol:
     # What the exchange wants
 
     def forwarded(self, block: Block) -> bytes:
-        """Return the X-Forwarded-* lines for one request, where a trusted peer has sent some."""
-        return self.listener.trust.forwarded(self.peer, self.trusted, block) if self.trusted else self.suffix
+        """Return the X-Forwarded-* lines for one request, as its peer was trusted when its head was read."""
+        trust = self.exchange.trust
+        return trust.forwarded(self.peer, block) if trust is not None else self.suffix
 
     def shown_behind(self, block: Block) -> str:
-        """Return what the access log shows of a client behind a trusted peer."""
-        return f'{self.listener.shown}"client":{quote(self.listener.trust.client_of(self.peer, block))},'
+        """Return what the access log shows of a client behind a peer that was trusted when the head was read."""
+        trust = self.exchange.trust
+        name = trust.client_of(self.peer, block) if trust is not None else self.peer
+        return f'{self.listener.shown}"client":{quote(name)},'
 
     def stop_expecting(self) -> bool:
         """A 100 came from the target; return whether the client waits for one."""
