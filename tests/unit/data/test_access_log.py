@@ -102,7 +102,9 @@ def test_the_client_behind_a_trusted_proxy_is_the_one_that_is_shown() -> None:
         set_.answer(OK)
         set_.ask(GET.replace(b"Host", b"X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\nHost"))
         set_.answer(OK)
-        assert [json.loads(line)["client"] for line in set_.lines] == ['"evil', "198.51.100.1"]
+        set_.ask(GET.replace(b"Host", b"X-Forwarded-For: 198.51.100.1:4711\r\nHost"))
+        set_.answer(OK)
+        assert [json.loads(line)["client"] for line in set_.lines] == ["203.0.113.9", "198.51.100.1", "198.51.100.1"]
 
 
 # Texts
