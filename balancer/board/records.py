@@ -26,6 +26,7 @@ from balancer.board import layout
 NONE = 0xFFFF_FFFF  # no place on the board
 # Flags. UPSTREAM: the status is the target's; AT_ONCE: the first byte was the last, and no other status came before.
 REUSED, UPSTREAM, DETAILED, CUT, OPEN, AT_ONCE = 1, 2, 4, 8, 16, 32
+MOST_ID, MOST_METHOD = 128, 16  # bytes in a detailed record
 MOST_TRIES = 4
 MOST_PASSED = 4
 
@@ -128,12 +129,18 @@ def pack(
     passed: Sequence[int] = (),
     detail: bytes = b"",
 ) -> bytes:
-    """Return a detailed record for a slot of `size` bytes. What is too much is cut: detail, path, host, tries."""
+    """Return a detailed record for a slot of `size` bytes. What is too much is cut: detail, path, host, tries.
+
+    An id and a method of the greatest length fit every slot.
+    """
     room = size - _TAIL - LENGTHS.size - _MARK.size
-    request_id, method = request_id[:128], method[:32]
+    request_id, method = request_id[:MOST_ID], method[:MOST_METHOD]
     room -= len(request_id) + len(method)
     most = min(MOST_TRIES, max(1, (room - 24) // TRY.size))
-    kept = tries if len(tries) <= most else [*tries[: most - 1], tries[-1]]  # the first ones, and how it ended
+    if room < TRY.size:  # beside the longest ids there is none
+        kept: Sequence[Try] = ()
+    else:
+        kept = tries if len(tries) <= most else [*tries[: most - 1], tries[-1]]  # the first ones, and how it ended
     room -= len(kept) * TRY.size
     full = passed[: min(MOST_PASSED, max(0, (room - 24) // _PASSED.size))]
     room -= len(full) * _PASSED.size
@@ -306,3 +313,4 @@ def _texts(
 
 
 assert PLAIN.size == WHOLE.size == layout.RECENT.slot and _TAIL == 84
+assert _TAIL + LENGTHS.size + MOST_ID + MOST_METHOD + _MARK.size <= layout.RECENT.slot

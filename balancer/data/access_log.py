@@ -1,7 +1,8 @@
 """The access log: one JSON object a finished request, written by a thread that drops and counts rather than blocks.
 
-Workers share one descriptor. Lines leave in pieces of at most `PIPE_BUF` bytes that end at a line's end, so that lines
-of two workers never mix in a pipe.
+Each file has its own thread: after a reload to another path the old one, if nobody reads it, stops nothing. Workers
+share one descriptor. Lines leave in pieces of at most `PIPE_BUF` bytes that end at a line's end, so that lines of two
+workers never mix in a pipe.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["AccessLog", "Clock", "path_text", "quote"]
 MAX_PENDING = 8 * 1024 * 1024  # bytes that wait for a reader who has stopped
 MAX_PATH = 1500  # characters of a path that are shown
 BATCH = 512  # lines that leave without waiting for the clock
-PATIENCE = 2.0  # s until what could not be opened is tried again
+PATIENCE = 2.0  # s until what could not be opened is tried again, and until one that nobody reads is given up
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
@@ -58,18 +59,16 @@ class AccessLog:
         self.missing = ""  # the path that is to be written to and could not be opened
         self._again_at = 0.0
         self._path = ""
-        self._descriptor = -1
         self._lines: list[str] = []
-        self._queue: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
-        # Each of these is written by one thread alone: an addition that two threads make can be lost.
-        self._taken = self._not_taken = 0  # bytes, lines: the worker's
-        self._done = self._not_written = 0  # bytes, lines: the writing thread's
-        self._thread: threading.Thread | None = None
+        self._writer: _Writer | None = None
+        self._leaving: list[_Writer] = []  # they write what they have of a path that is no longer written to
+        self._not_taken = 0  # lines
 
     @property
     def dropped(self) -> int:
         """Lines that were lost: nobody read them, or they could not be written."""
-        return self._not_taken + self._not_written
+        lost = self._not_taken + sum(writer.lost for writer in self._leaving)
+        return lost if self._writer is None else lost + self._writer.lost
 
     def open(self, path: str) -> None:
         """Write to `path` from now on ("-": stdout, "": nowhere).
@@ -78,7 +77,7 @@ class AccessLog:
         """
         missing, self.missing = self.missing, ""
         if path == self._path:
-            self.enabled = self._descriptor >= 0 if missing else self.enabled
+            self.enabled = self._writer is not None if missing else self.enabled
             return
         descriptor = -1
         if path == "-":
@@ -90,12 +89,11 @@ class AccessLog:
                 self.missing, self.enabled = path, True
                 raise
         self.flush()
-        if self._descriptor > 2:
-            self._queue.put((self._descriptor, b""))  # closed once what waits for it is written
-        self._path, self._descriptor, self.enabled = path, descriptor, descriptor >= 0
-        if self.enabled and self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
-            self._thread.start()
+        if self._writer is not None:
+            self._writer.finish(time.monotonic())
+            self._leaving.append(self._writer)
+        self._path, self.enabled = path, descriptor >= 0
+        self._writer = _Writer(descriptor) if self.enabled else None
 
     def open_again(self, now: float) -> bool:
         """Try what could not be opened, every `PATIENCE` seconds; return True once it is open. Called by the clock."""
@@ -116,43 +114,107 @@ class AccessLog:
 
     def flush(self) -> None:
         """Hand what was taken to the writing thread; called by the worker's clock."""
+        if self._leaving:
+            self._look(time.monotonic())
         if not self._lines:
             return
         lines, self._lines = self._lines, []
-        if self._descriptor < 0 or self._taken - self._done > MAX_PENDING:
+        if self._writer is None or self._writer.pending > MAX_PENDING:
             self._not_taken += len(lines)
-            return
-        data = "".join(lines).encode("utf-8", "replace")
-        self._taken += len(data)
-        self._queue.put((self._descriptor, data))
+        else:
+            self._writer.put("".join(lines).encode("utf-8", "replace"), len(lines))
+
+    def _look(self, now: float) -> None:
+        """Leave those that are through, or do not get on: their lines that are not written are lost."""
+        for writer in [one for one in self._leaving if one.is_over(now)]:
+            self._leaving.remove(writer)
+            self._not_taken += writer.give_up()
 
     def close(self, timeout: float) -> None:
         """Wait until everything is written, at most `timeout` seconds."""
         self.flush()
-        if self._thread is not None:
-            self._queue.put((-1, b""))
-            self._thread.join(timeout)
+        end = time.monotonic() + timeout
+        if self._writer is not None:
+            self._writer.finish(end)
+        for writer in (*self._leaving, self._writer):
+            if writer is not None:
+                writer.thread.join(max(0.0, end - time.monotonic()))
+
+
+class _Writer:
+    """The thread that writes to one descriptor: one that nobody reads stops no other."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        # Each of these is written by one thread alone: an addition that two threads make can be lost.
+        self._taken = self._taken_lines = 0  # the worker's
+        self._done = self._written = self.lost = 0  # bytes, lines, lines: the writing thread's
+        self._given_up = False
+        self._seen = 0  # how many lines were written when it was last looked whether it gets on
+        self._until = 0.0
+        self.thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+        self.thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Bytes that wait to be written."""
+        return self._taken - self._done
+
+    def put(self, data: bytes, lines: int) -> None:
+        self._taken += len(data)
+        self._taken_lines += lines
+        self._queue.put(data)
+
+    def finish(self, now: float) -> None:
+        """End, and close the descriptor, once what waits is written."""
+        self._until = now + PATIENCE
+        self._queue.put(b"")
+
+    def is_over(self, now: float) -> bool:
+        """Return whether it has ended, or has written nothing for `PATIENCE` seconds since it was to finish."""
+        written = self._written + self.lost
+        if written != self._seen:
+            self._seen, self._until = written, now + PATIENCE
+        return now >= self._until or not self.thread.is_alive()
+
+    def give_up(self) -> int:
+        """Write no more; return how many lines are lost, those included that it could not write before."""
+        self._given_up = True
+        lost = self._taken_lines - self._written
+        try:
+            while self.thread.is_alive():  # what waits is held for nobody
+                self._queue.get_nowait()
+        except queue.Empty:
+            pass
+        self._queue.put(b"")  # its end may have been among it
+        return lost
 
     def _run(self) -> None:
+        descriptor = self._descriptor
         while True:
-            descriptor, data = self._queue.get()
-            if descriptor < 0:
-                return
+            data = self._queue.get()
             if not data:
-                os.close(descriptor)
-                continue
-            for piece in _pieces(data) if self._is_pipe(descriptor) else (data,):
-                if not _write(descriptor, piece):
-                    self._not_written += piece.count(b"\n")
+                break
+            for piece in _pieces(data) if _is_pipe(descriptor) else (data,):
+                if self._given_up:
+                    break
+                lines = piece.count(b"\n")
+                if _write(descriptor, piece):
+                    self._written += lines
+                else:
+                    self.lost += lines
             self._done += len(data)
+        if descriptor > 2:
+            os.close(descriptor)
 
-    @staticmethod
-    def _is_pipe(descriptor: int) -> bool:
-        """Return whether a write of more than PIPE_BUF bytes may mix with another worker's; a file's does not."""
-        try:
-            return not stat.S_ISREG(os.fstat(descriptor).st_mode)
-        except OSError:
-            return True
+
+def _is_pipe(descriptor: int) -> bool:
+    """Return whether a write of more than PIPE_BUF bytes may mix with another worker's; a file's does not."""
+    try:
+        return not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return True
 
 
 def _open(path: str) -> int:

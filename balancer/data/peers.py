@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,27 @@ if TYPE_CHECKING:
     from balancer.data.http.request_block import Block
 
 
+# An entry of X-Forwarded-For as proxies write it: an address, or one with a port, IPv6 then in brackets.
+_ENTRY = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)(?:%[^%]*)?")
+
+
+@lru_cache(4096)
+def address_of(entry: str) -> str:
+    """Return the address in an entry of X-Forwarded-For, without port, brackets and zone; "" if there is none."""
+    match = _ENTRY.fullmatch(entry)
+    if match is None:
+        return ""
+    text = match[1] or match[2] or match[3]
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    return str(text)
+
+
 @lru_cache(4096)
 def network_of(peer: str) -> str:
-    """Return the network that stands for a client; what is no address (a trusted proxy may say anything) as it is."""
+    """Return the network that stands for a client; what is no address as it is."""
     if ":" not in peer:
         return peer
     try:
@@ -53,10 +72,8 @@ class Trust:
             f"X-Forwarded-Proto: http\r\nX-Forwarded-Port: {self._port}\r\n"
         ).encode()
 
-    def forwarded(self, peer: str, trusted: bool, block: Block) -> bytes:
-        """Return those lines for one request of a peer that may be trusted. Source: load balancing notes, 2.3."""
-        if not trusted:
-            return self.lines(peer)
+    def forwarded(self, peer: str, block: Block) -> bytes:
+        """Return those lines for one request of a peer that is trusted. Source: load balancing notes, 2.3."""
         chain = [entry.decode("latin-1") for entry in block.forwarded_for]
         lines = f"X-Forwarded-For: {', '.join([*chain, peer])}\r\nX-Real-IP: {self.client_of(peer, block)}\r\n"
         if b"x-forwarded-proto" not in block.seen:
@@ -66,6 +83,16 @@ class Trust:
         return lines.encode("latin-1")
 
     def client_of(self, peer: str, block: Block) -> str:
-        """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first."""
-        chain = [entry.decode("latin-1") for entry in block.forwarded_for]
-        return next((entry for entry in reversed(chain) if not self.believes(entry)), chain[0] if chain else peer)
+        """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first.
+
+        An entry that is no address (`unknown`) names nobody: the client is then the hop that said it.
+        """
+        client = peer
+        for entry in reversed(block.forwarded_for):
+            named = address_of(entry.decode("latin-1"))
+            if not named:
+                break
+            client = named
+            if not self.believes(named):
+                break
+        return client

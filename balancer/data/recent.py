@@ -9,11 +9,13 @@
 
 Rules
 1. A record is written once, at the end of its request; a failed one also goes where only failed ones push it out.
-2. What is written, and how a reader knows that it is whole, is said in `board.records` and `board.rings`.
+2. A record is never worth a request: what cannot be written is said in the log, and left out.
+3. What is written, and how a reader knows that it is whole, is said in `board.records` and `board.rings`.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -35,6 +37,8 @@ _SLOTS, _SLOT = layout.RECENT.slots, layout.RECENT.slot
 _STALE = layout.SCENES.slots // 2  # scenes after which one that still holds is noted again
 _LAST = (_SLOTS - 1) * _SLOT
 _AT_ONCE = AT_ONCE | UPSTREAM | REUSED
+_SAY_EVERY = 60.0  # s between two lines in the log about records that cannot be written
+log = logging.getLogger("balancer.worker")
 
 
 class Recent:
@@ -49,6 +53,7 @@ class Recent:
         "_open",
         "_place",
         "_recent",
+        "_said",
         "_scene",
         "_scenes",
         "wall",
@@ -67,6 +72,7 @@ class Recent:
         self._scene = rings.last(board, place, layout.SCENES)
         self._free = list(range(layout.OPEN.slots, 0, -1))  # places in the table of open requests, counted from 1
         self.wall = time.time() - time.monotonic()
+        self._said = -_SAY_EVERY  # when the log was last told of one that could not be written
 
     # Ends of requests
 
@@ -82,28 +88,37 @@ class Recent:
             exchange.fresh = False
             self.close(exchange, duration)
             return
-        self._number = number = self._number + 1
-        at = self._at
-        self._at = at + _SLOT if at < _LAST else 0
-        _PACK_WHOLE(
-            self._recent,
-            at,
-            number,
-            exchange.started + self.wall,
-            size,
-            duration,
-            target.placed,
-            status,
-            _AT_ONCE,
-            route.context,
-            exchange.id_line,
-            exchange.block.raw_host,
-            exchange.line.told,
-            number,
-        )
+        try:
+            self._number = number = self._number + 1
+            at = self._at
+            self._at = at + _SLOT if at < _LAST else 0
+            _PACK_WHOLE(
+                self._recent,
+                at,
+                number,
+                exchange.started + self.wall,
+                size,
+                duration,
+                target.placed,
+                status,
+                _AT_ONCE,
+                route.context,
+                exchange.id_line,
+                exchange.block.raw_host,
+                exchange.line.told,
+                number,
+            )
+        except Exception:
+            self._fault()
 
     def close(self, exchange: Exchange, duration: float) -> None:
         """Note a finished request."""
+        try:
+            self._close(exchange, duration)
+        except Exception:
+            self._fault()
+
+    def _close(self, exchange: Exchange, duration: float) -> None:
         if exchange.open_slot:
             self._shut(exchange)
         failed = exchange.reason is not None or exchange.status >= 500
@@ -163,7 +178,17 @@ class Recent:
             reason=REASON_CODES[reason] + 1,
             detail=detail.encode("utf-8", "replace"),
         )
-        self._put(packed, failed=True)
+        try:
+            self._put(packed, failed=True)
+        except Exception:
+            self._fault()
+
+    def _fault(self) -> None:
+        """A record could not be written: say so once in a while, with the exception in hand."""
+        now = time.monotonic()
+        if now - self._said >= _SAY_EVERY:
+            self._said = now
+            log.exception("internal error in the record of a request")
 
     def _next(self) -> int:
         """Count another record; return where its slot begins."""
@@ -231,8 +256,11 @@ class Recent:
 
     def reopen(self, exchange: Exchange, now: float) -> None:
         """Note once more what is known of a request under way: it is at another target."""
-        packed = self._detailed(exchange, now - exchange.started, OPEN)
-        rings.put(self._open, layout.OPEN, exchange.open_slot, packed)
+        try:
+            packed = self._detailed(exchange, now - exchange.started, OPEN)
+            rings.put(self._open, layout.OPEN, exchange.open_slot, packed)
+        except Exception:
+            self._fault()
 
     def _shut(self, exchange: Exchange) -> None:
         rings.clear(self._open, layout.OPEN, exchange.open_slot)

@@ -202,8 +202,8 @@ class LimitedRoute(Route):
         value = block.values.get(limiter.header) if limiter.header else None
         if value is not None:
             return f"={value}"
-        if block.forwarded_for and client.trusted:
-            return network_of(client.listener.trust.client_of(client.peer, block))
+        if block.forwarded_for and exchange.trust is not None:
+            return network_of(exchange.trust.client_of(client.peer, block))
         return network_of(client.peer)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from balancer.board import layout, records
 from balancer.board.records import NONE, Record, Try
+from balancer.data.http.request_line import METHODS
 
 SLOTS = st.sampled_from([layout.RECENT.slot, layout.FAILED.slot])
 places = st.integers(0, NONE)
@@ -22,7 +25,7 @@ made = st.builds(
     number=st.integers(1, 2**60),
     started=st.floats(1e9, 4e9),
     request_id=tokens,
-    method=st.sampled_from(["GET", "POST", "PROPPATCH", ""]),
+    method=st.sampled_from(["", *sorted(method.decode() for method in METHODS)]),
     host=texts,
     path=texts,
     status=st.integers(0, 599),
@@ -107,6 +110,32 @@ def test_a_failed_request_of_usual_size_is_kept_whole(record: Record) -> None:
     assert found.passed == record.passed[: records.MOST_PASSED]
     if len(record.host) <= 200 and len(record.path) <= 300:
         assert (found.host, found.path, found.cut) == (record.host, record.path, False)
+
+
+@pytest.mark.parametrize("size", [layout.RECENT.slot, layout.OPEN.slot, layout.FAILED.slot])
+@pytest.mark.parametrize("method", [b"", *{len(one): one for one in sorted(METHODS)}.values()], ids=len)
+def test_whatever_a_request_is_called_its_record_fits_its_slot(size: int, method: bytes) -> None:
+    one = Try(1, 2, 0.1, 0.2, 0.3, True)
+    sizes = ((8, 64, *range(104, 129, 3)), (1, 40, 2000), (1, 2000), range(5), (0, 4))
+    for request_id, host, path, tries, passed in itertools.product(*sizes):
+        data = records.pack(
+            7,
+            size,
+            started=1e9,
+            context=records.CONTEXT.pack(1, 2, 3, 4, 5),
+            request_id=b"i" * request_id,
+            method=method,
+            host=b"h" * host,
+            path=b"p" * path,
+            status=200,
+            duration=1.0,
+            tries=(one,) * tries,
+            passed=(3,) * passed,
+            detail=b"d" * 300,
+        )
+        found = records.unpack(data)
+        assert len(data) == size and found is not None
+        assert (found.request_id, found.method) == ("i" * request_id, method.decode())
 
 
 @given(made, made, SLOTS, st.data())

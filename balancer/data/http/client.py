@@ -151,7 +151,13 @@ class ClientProtocol:
         if patience and (self.state == WAIT or (self.state == IDLE and self._has_head())):
             self.deadline = time.monotonic() + patience
             return True
-        return False
+        # A body of which more is here than one turn may take: `_take_up` looks again, its deadline goes on.
+        return patience > 0.0 and self.state in (BODY, DISCARD) and self._body is not None and self._body.waiting
+
+    def _look_at_end(self) -> None:
+        """End the connection of a client that has sent its FIN, if nothing is left to be done for it."""
+        if self._ended and not self._half_closed():
+            self.transport.close()
 
     def use(self, memory: RequestMemory, *, trusted: bool) -> None:
         """Read what comes next by another snapshot."""
@@ -225,8 +231,8 @@ class ClientProtocol:
             if blanks > 2:
                 self._refuse(Reason.BAD_REQUEST, "more than two empty lines before a request", None)
                 return
-        if not data:  # an empty line begins no request
-            self._buffer = b"\r\n" * blanks
+        if not data or data == b"\r":  # an empty line begins no request, nor does the first half of one
+            self._buffer = b"\r\n" * blanks + data
             return
         if not self._head_started:
             self._head_started = time.monotonic()
@@ -322,6 +328,7 @@ class ClientProtocol:
             self.data_received(b"")
             if not self._reads(body) or not body.waiting:
                 self.release(self.ASIDE)
+                self._look_at_end()
 
     def _reads(self, body: RequestBody) -> bool:
         # Asked before and after a call that may end it: mypyc would hold what the first comparison says of its type.
@@ -330,12 +337,13 @@ class ClientProtocol:
     def _discard(self, data: bytes) -> None:
         body = self._body
         assert body is not None
+        here = body.unread + len(data)
         try:
             _, rest = body.feed(data)
         except Bad:
             self._linger()
             return
-        self._discarded += len(data)
+        self._discarded += here - body.unread - len(rest)  # not what is behind it: that may be the next requests
         if body.done:
             self._body = None
             self._buffer = rest
@@ -348,12 +356,15 @@ class ClientProtocol:
     # What the exchange wants
 
     def forwarded(self, block: Block) -> bytes:
-        """Return the X-Forwarded-* lines for one request, where a trusted peer has sent some."""
-        return self.listener.trust.forwarded(self.peer, self.trusted, block) if self.trusted else self.suffix
+        """Return the X-Forwarded-* lines for one request, as its peer was trusted when its head was read."""
+        trust = self.exchange.trust
+        return trust.forwarded(self.peer, block) if trust is not None else self.suffix
 
     def shown_behind(self, block: Block) -> str:
-        """Return what the access log shows of a client behind a trusted peer."""
-        return f'{self.listener.shown}"client":{quote(self.listener.trust.client_of(self.peer, block))},'
+        """Return what the access log shows of a client behind a peer that was trusted when the head was read."""
+        trust = self.exchange.trust
+        name = trust.client_of(self.peer, block) if trust is not None else self.peer
+        return f'{self.listener.shown}"client":{quote(name)},'
 
     def stop_expecting(self) -> bool:
         """A 100 came from the target; return whether the client waits for one."""
@@ -425,8 +436,7 @@ class ClientProtocol:
             data, self._buffer = self._buffer, b""
             self._head_started = 0.0
             self.data_received(data)
-            if self._ended and not self._half_closed():
-                self.transport.close()
+            self._look_at_end()
 
     def leave_to_tunnel(self) -> bytes:
         """A tunnel takes the transport over; return what the client has sent already."""

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from balancer.data.http.client import ClientProtocol
     from balancer.data.http.tunnel import Tunnel
     from balancer.data.http.upstream import UpstreamProtocol
+    from balancer.data.peers import Trust
     from balancer.data.routes import Route
     from balancer.data.target import LiveTarget
 
@@ -93,6 +94,7 @@ class Exchange:
         "status",
         "target",
         "tried",
+        "trust",
         "tunnel",
         "upstream",
         "upstream_status",
@@ -119,6 +121,7 @@ class Exchange:
         self.retrying: LiveGroup | None = None  # whose budget it uses
         self.sent_at = 0.0
         self.passed: tuple[int, ...] = ()  # targets at max_connections that were passed over
+        self.trust: Trust | None = None  # whose X-Forwarded-* it has, where its block is not plain; None: only ours
         self.open_slot = 0  # where it stands in the table of open requests
 
     @property
@@ -214,6 +217,7 @@ class Exchange:
         self.fresh = self.written = self.reused = False
         self.line, self.block, self.started = line, block, now
         listener = client.listener
+        self.trust = listener.trust if client.trusted else None
         listener.active += 1
         place.row[listener.active_cell] = listener.active
         own = place.next_id_line()

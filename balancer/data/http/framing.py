@@ -56,6 +56,11 @@ class ChunkReader:
         """True once the last chunk and its trailers are read."""
         return self._state == _DONE
 
+    @property
+    def unread(self) -> int:
+        """Bytes that were fed and not read yet."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Return (payload, what came after the body); raises Bad. The second is empty until `done`.
 

@@ -63,6 +63,11 @@ class RequestBody:
         return self.chunks is not None and self.chunks.waiting
 
     @property
+    def unread(self) -> int:
+        """Bytes that are here and not looked at yet: of this body, or behind it."""
+        return 0 if self.chunks is None else self.chunks.unread
+
+    @property
     def may_be_discarded(self) -> bool:
         """Whether what is left is little enough to read and throw away."""
         return not self.expecting and (self.chunks is not None or self.left <= MAX_DISCARD)

@@ -101,8 +101,17 @@ class UpstreamProtocol:
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         self._forget()
-        if error is not None and self.exchange is not None and not self.exchange.block.upgrade:
-            self._hear_the_rest()
+        exchange = self.exchange
+        try:
+            if error is not None and exchange is not None and not exchange.block.upgrade:
+                self._hear_the_rest()
+            self._lost(error)
+        except Exception:
+            if exchange is None:
+                raise
+            exchange.bug()
+
+    def _lost(self, error: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             if self in self.target.idle:

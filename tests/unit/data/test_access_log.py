@@ -13,6 +13,7 @@ import pytest
 from balancer.data import access_log
 from balancer.data.access_log import MAX_PATH, AccessLog, Clock, path_text
 from balancer.model.snapshot import FixedResponse, Limits, Match, Rule
+from tests.support.waiting import wait_for
 from tests.unit.data.stage import GET, OK, POST, stage
 
 KEYS = [
@@ -102,7 +103,9 @@ def test_the_client_behind_a_trusted_proxy_is_the_one_that_is_shown() -> None:
         set_.answer(OK)
         set_.ask(GET.replace(b"Host", b"X-Forwarded-For: 198.51.100.1, 203.0.113.7\r\nHost"))
         set_.answer(OK)
-        assert [json.loads(line)["client"] for line in set_.lines] == ['"evil', "198.51.100.1"]
+        set_.ask(GET.replace(b"Host", b"X-Forwarded-For: 198.51.100.1:4711\r\nHost"))
+        set_.answer(OK)
+        assert [json.loads(line)["client"] for line in set_.lines] == ["203.0.113.9", "198.51.100.1", "198.51.100.1"]
 
 
 # Texts
@@ -266,3 +269,38 @@ def test_a_head_that_is_refused_once_it_was_read_is_answered_and_logged_as_what_
         served.ask(b"GET /a//b/%7e?q=1 HTTP/1.1\r\nHost: a\r\n\r\n")
         served.answer()
         assert line["path"] == json.loads(served.lines[-1])["path"]
+
+
+def test_a_pipe_that_nobody_reads_stops_no_other_file_and_what_waits_for_it_is_counted_as_lost(tmp_path: Path) -> None:
+    pipe, file = str(tmp_path / "pipe"), tmp_path / "file"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = AccessLog()
+    log.open(pipe)
+    stuck = log._writer
+    assert stuck is not None
+    try:
+        for _ in range(200):
+            log.write("x" * 999 + "\n")
+        log.open(str(file))
+        log.write("after\n")
+        log.flush()
+        wait_for(lambda: file.exists() and file.read_text() == "after\n", 5, "the line in the new file")
+
+        def given_up() -> bool:
+            log.flush()
+            return not log._leaving
+
+        wait_for(given_up, access_log.PATIENCE + 5, "the pipe is given up")
+        assert 100 < log.dropped <= 200, "a pipe takes 64 KiB"
+        dropped = log.dropped
+        while stuck.thread.is_alive() or select.select([reader], [], [], 0)[0]:
+            if select.select([reader], [], [], 0.01)[0] and not os.read(reader, 65536):
+                break
+        stuck.thread.join(5.0)
+        assert not stuck.thread.is_alive(), "it ends by itself once somebody reads"
+        assert log.dropped == dropped, "and nothing is counted twice"
+        log.close(5.0)
+        assert file.read_text() == "after\n"
+    finally:
+        os.close(reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from balancer.data.http.client import LAST_WORD, LINGER, MAX_DISCARD, MAX_LINGER, MAX_PIPELINED
+from balancer.data.http.framing import LAST_CHUNK, MAX_CHUNKS
 from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, FixedResponse, Limits, Match, Redirect, Rule
 from tests.support import http1
@@ -122,6 +123,53 @@ def test_a_client_that_ends_within_its_second_request_gets_the_answer_to_the_fir
         client.feed_eof()
         set_.loop.run()
         assert client.take().count(b"200 OK") == 1 and client.lost
+        set_.check_quiet()
+
+
+def tiny(count: int, path: bytes = b"/") -> bytes:
+    """Return a request with a body in chunks of a byte."""
+    head = b"POST %b HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+    return head + b"1\r\nx\r\n" * count + LAST_CHUNK
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("count", [MAX_CHUNKS - 1, MAX_CHUNKS, MAX_CHUNKS + 1, 3 * MAX_CHUNKS])
+def test_a_body_of_many_turns_is_answered_though_the_client_has_said_all(count: int, fixed: bool) -> None:
+    rules = (Rule("fixed", Match(paths=("=/fixed",)), FixedResponse(200, "fixed")), *forward_to("demo"))
+    with stage(rules=rules) as set_:
+        answers = set_.origin = Answers(ok)
+        client = set_.client()
+        client.feed(GET + tiny(count, b"/fixed" if fixed else b"/") + GET)
+        client.feed_eof()
+        set_.loop.run()
+        assert client.take().count(b"200 OK") == 3 and client.lost
+        assert [len(body) for _, body in answers.requests] == ([0, 0] if fixed else [0, count, 0])
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("half_close", [5.0, 0.0])
+def test_a_body_of_many_turns_that_is_not_whole_is_closed_once_all_of_it_is_read(half_close: float) -> None:
+    with stage(timeouts=ClientTimeouts(half_close=half_close)) as set_:
+        set_.origin = Answers(ok)
+        client = set_.client()
+        client.feed(GET + tiny(3 * MAX_CHUNKS)[: -len(LAST_CHUNK)])
+        client.feed_eof()
+        set_.loop.run()
+        assert client.take().count(b"200 OK") <= 1 and client.lost
+        set_.check_quiet()
+
+
+def test_a_client_whose_body_took_many_turns_is_given_up_as_any_that_has_said_all() -> None:
+    with stage(timeouts=ClientTimeouts(half_close=5.0)) as set_:
+        client = set_.client()
+        client.feed(GET + tiny(3 * MAX_CHUNKS))
+        client.feed_eof()
+        set_.loop.run()
+        set_.answer(OK)
+        set_.go(4.9)
+        assert not client.is_closing()
+        set_.go(0.1 + SLACK)
+        assert client.lost
         set_.check_quiet()
 
 
@@ -271,6 +319,19 @@ def test_a_lingering_client_may_not_send_for_ever() -> None:
         client.feed(bytes(MAX_LINGER + 1))
         set_.loop.run()
         assert client.lost
+
+
+def test_what_is_behind_a_body_that_is_thrown_away_does_not_count_as_its_own() -> None:
+    rules = (Rule("fixed", Match(paths=("=/fixed",)), FixedResponse(200, "fixed")), *forward_to("demo"))
+    put = b"PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % MAX_DISCARD + bytes(MAX_DISCARD)
+    with stage(rules=rules) as set_:
+        answers = set_.origin = Answers(ok)
+        client = set_.ask(tiny(2 * MAX_CHUNKS, b"/fixed") + put + GET)
+        assert client.take().count(b"200 OK") == 3 and not client.is_closing()
+        assert [len(body) for _, body in answers.requests] == [MAX_DISCARD, 0]
+        client.feed(tiny(MAX_DISCARD // 5, b"/fixed"))
+        set_.loop.run()
+        assert client.saw_eof, "more than that of its own does"
 
 
 @pytest.mark.parametrize(("size", "kept"), [(4, True), (MAX_DISCARD, True), (MAX_DISCARD + 1, False)])

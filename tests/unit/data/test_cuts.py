@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from balancer.model.snapshot import ClientTimeouts
 from tests.fuzz.wire import outcome_of, sent
 from tests.support import http1
-from tests.unit.data.stage import Stage, stage
+from tests.unit.data.stage import GET, OK, Answers, Stage, stage
 from tests.wire import cases_request, cases_response
 
 LONGEST = 600  # bytes of a case that is cut at every place that matters
@@ -46,6 +47,31 @@ def test_a_request_means_the_same_each_time_on_memory_that_warms_up(case: cases_
             outcomes.append(outcome_of(set_, [data], NOW))
         outcomes.append(outcome_of(set_, [data[:-1], data[-1:]], NOW))
     assert outcomes[1:] == outcomes[:1] * 4
+
+
+@pytest.mark.parametrize("blanks", [1, 2])
+@pytest.mark.parametrize("before", [b"", GET], ids=["first", "between"])
+def test_empty_lines_begin_no_request_wherever_they_are_cut(before: bytes, blanks: int) -> None:
+    lines = b"\r\n" * blanks
+    cuts = [[lines], *([lines[:at], lines[at:]] for at in range(1, len(lines))), [bytes([byte]) for byte in lines]]
+    timeouts = ClientTimeouts(request_header=2.0, first_byte=30.0, keep_alive=30.0)
+    with stage(timeouts=timeouts, log=True) as set_:
+        set_.origin = Answers(lambda head, body: OK)
+        for parts in cuts:
+            set_.lines.clear()
+            client = set_.client()
+            for part in ([before] if before else []) + parts:
+                client.feed(part)
+                set_.loop.run()
+            answered = client.take()
+            set_.go(5.0)
+            assert (client.take(), client.is_closing()) == (b"", False), parts
+            client.feed(GET)
+            set_.loop.run()
+            assert (answered + client.take()).count(b"200 OK") == len(set_.lines) == (2 if before else 1), parts
+            client.feed(lines[:-1])
+            set_.go(30.5)
+            assert client.lost and not client.take(), "it rests as any other"
 
 
 # What is read after the head has gone on cannot take it back: there the outcome depends on when the fault arrived.

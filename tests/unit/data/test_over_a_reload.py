@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from dataclasses import replace
@@ -13,6 +14,7 @@ from balancer.board import layout, rings
 from balancer.data.target import MAX_CONNECTING
 from balancer.model.names import State
 from balancer.model.snapshot import Passive, Queue, Retry, Target, UpstreamTimeouts
+from tests.support import http1
 from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, OK, POST, Stage, exchange_of, group_of, stage
 
@@ -212,3 +214,29 @@ def test_a_changed_number_of_requests_holds_for_connections_that_exist() -> None
         set_.loop.run()
         set_.answer(OK)
         assert b"Connection: close" in client.take() and client.lost
+
+
+# Whose word about the client is believed
+
+FORWARDED = b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\n"
+
+
+@pytest.mark.parametrize("proxies", [("203.0.113.0/24",), ()])
+def test_a_request_that_waits_over_a_reload_is_sent_by_the_snapshot_of_its_head(proxies: tuple[str, ...]) -> None:
+    """Its block was read by one list of trusted proxies; what is added to it and logged must be of the same."""
+    others = () if proxies else ("203.0.113.0/24",)
+    group = group_of(max_connections=1, queue=Queue(8, 20.0))
+    with stage(group, trusted_proxies=proxies, log=True) as set_:
+        client = set_.ask(GET)
+        waits = set_.ask(GET.replace(b"Host", FORWARDED + b"Host"))
+        (web,) = set_.snapshot.listeners
+        set_.publish(replace(set_.snapshot, listeners=(replace(web, trusted_proxies=others),)))
+        set_.upstreams[0].take()
+        set_.answer(OK)
+        head = http1.request_head(bytes(set_.upstreams[0].received))
+        told = [head.get(f"x-forwarded-{name}") for name in ("for", "proto", "port")]
+        assert told == ([b"9.9.9.9, 203.0.113.9", b"https", b"443"] if proxies else [b"203.0.113.9", b"http", b"8080"])
+        assert bytes(set_.upstreams[0].received).lower().count(b"x-forwarded-") == 4
+        set_.answer(OK)
+        assert client.take().endswith(b"ok") and waits.take().endswith(b"ok")
+        assert json.loads(set_.lines[1])["client"] == ("9.9.9.9" if proxies else "203.0.113.9")

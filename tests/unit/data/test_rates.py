@@ -73,6 +73,9 @@ def test_behind_a_trusted_proxy_the_client_is_the_one_it_names() -> None:
         assert statuses(set_, 2, by(b"192.0.2.1"), "10.0.0.1") == [200, 429]
         assert statuses(set_, 1, by(b"192.0.2.2"), "10.0.0.2") == [200]
         assert statuses(set_, 1, by(b"192.0.2.1"), "10.0.0.3") == [429]
+        assert statuses(set_, 1, by(b"192.0.2.1:4711"), "10.0.0.3") == [429], "a port makes no other client"
+        assert statuses(set_, 2, by(b"[2001:db8::1]:1"), "10.0.0.3") == [200, 429]
+        assert statuses(set_, 1, by(b"2001:db8::2"), "10.0.0.3") == [429]
         assert statuses(set_, 2, by(b"192.0.2.9"), "203.0.113.1") == [200, 429]
         assert statuses(set_, 1, by(b"192.0.2.10"), "203.0.113.1") == [429], "who is not trusted chooses nothing"
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from balancer.board import layout
+from balancer.board import layout, rings
 from balancer.data import listener, record
 from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
+from balancer.data.http.exchange import Exchange
 from balancer.data.http.memory import RequestMemory
 from balancer.data.recent import Recent
 from balancer.data.target import LATE_BODY, LiveTarget
@@ -534,6 +535,53 @@ def test_a_fault_of_ours_after_the_answer_brings_no_second_one(
         set_.loop.run()
         set_.answer(OK)
         assert b"200 OK" in client.take()
+        set_.check_quiet()
+
+
+LONG_ID = b"SUBSCRIBE / HTTP/1.1\r\nHost: a.test\r\nX-Request-ID: " + b"i" * 128 + b"\r\n\r\n"
+
+
+def test_the_longest_id_beside_a_long_method_is_served_recorded_and_logged() -> None:
+    with stage(group_of(2), trusted_proxies=("203.0.113.0/24",), log=True) as set_:
+        client = set_.ask(LONG_ID)
+        set_.go(1.0)  # it is noted as open
+        set_.upstreams[-1].feed_eof()
+        set_.loop.run()
+        client.take()
+        assert [json.loads(line)["request_id"] for line in set_.lines] == ["i" * 128]
+        found = rings.find(set_.board, 0, layout.RECENT, "i" * 128)
+        assert found is not None and found.method == "SUBSCRIBE"
+        set_.check_quiet()
+
+
+@interpreted_only
+@pytest.mark.parametrize("block", [GET, LONG_ID], ids=["plain", "detailed"])
+def test_a_record_that_cannot_be_written_costs_no_request_and_no_turn_of_the_clock(
+    block: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retry = Retry(on=("connect", "reset", "non_idempotent"))
+    with stage(group_of(2, retry=retry), trusted_proxies=("203.0.113.0/24",), log=True) as set_:
+        for broken in ("_detailed", "_next"):
+            monkeypatch.setattr(Recent, broken, lambda *_: 1 / 0)
+        for number in (1, 2):
+            client = set_.ask(block)
+            set_.go(1.0)  # the clock would note it as open
+            set_.upstreams[-1].feed_reset()
+            set_.loop.run()
+            set_.answer()
+            assert client.take().endswith(b"ok") and len(set_.lines) == number
+            set_.check_quiet()
+        assert caplog.text.count("internal error in the record of a request") == 1
+
+
+@interpreted_only
+def test_a_fault_of_ours_as_a_target_hangs_up_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage(group_of(2), log=True) as set_:
+        client = set_.ask(GET)
+        monkeypatch.setattr(Exchange, "lost", lambda *_, **__: 1 / 0)
+        set_.upstreams[-1].feed_eof()
+        set_.loop.run()
+        assert b" 500 " in client.take()
         set_.check_quiet()
 
 
