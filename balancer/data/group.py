@@ -280,7 +280,7 @@ class LiveGroup:
             slot = self.single.pick(())
             if slot is not None:
                 target = self.targets[slot]
-                if target.active + target.others < target.limit:
+                if target.active + target.others < target.near or not target.is_full():
                     return target
                 self.passed = (target.place_on_board,)
         return self._pick_carefully(tried)
@@ -291,7 +291,7 @@ class LiveGroup:
                 slot = self.policies[index].pick(excluded)
                 while slot is not None:
                     target = self.targets[slot]
-                    if target.active + target.others < target.limit:
+                    if not target.is_full():
                         return target
                     excluded.add(slot)
                     self.passed = (*self.passed, target.place_on_board)
@@ -307,11 +307,6 @@ class LiveGroup:
     def usable(self) -> bool:
         """Return whether any target is in rotation."""
         return any(self.members)
-
-    def full(self) -> bool:
-        """Return whether there are targets in rotation and all are at max_connections."""
-        chosen = [self.targets[slot] for slots in self.members for slot in slots]
-        return bool(chosen) and all(t.active + t.others >= t.limit for t in chosen)
 
     # Waiting for a free target
 
@@ -370,7 +365,7 @@ class LiveGroup:
 
     def _waited_for(self) -> Reason:
         """Return what those whose time is over have waited for in vain."""
-        if self.full():
+        if self.usable():
             return Reason.QUEUE_TIMEOUT
         return Reason.NO_HEALTHY_TARGET if self.targets else Reason.NO_TARGETS
 

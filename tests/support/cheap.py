@@ -1,7 +1,7 @@
 """`python -m tests.support.cheap`: a target that costs little and counts what it serves, until SIGTERM.
 
     /healthz           200, or 503 for as often as /fail?health=N says; never counted
-    /count             {"total", "posts", "bytes_in", "bytes_out", "open", "active"}; never counted
+    /count             {"total", "posts", "bytes_in", "bytes_out", "open", "active", "peak"}; never counted
     /slow?ms=300       the usual answer, later
     /stream?ms=20      200 in eight chunks, one each 20 ms, each with the mark; the last one says `end`
     /begun             200 and half of a body, whose other half never comes
@@ -42,7 +42,7 @@ class Served:
 
     def __init__(self, name: str, zone: str, idle: float, log: int) -> None:
         self.idle, self.log = idle, log
-        self.total = self.posts = self.bytes_in = self.bytes_out = self.active = 0
+        self.total = self.posts = self.bytes_in = self.bytes_out = self.active = self.peak = 0
         self.sick = 0  # health checks that are still to fail; negative: all
         self.draining = False
         self.connections: set[Connection] = set()
@@ -56,7 +56,7 @@ class Served:
 
     def counts(self) -> bytes:
         """Return the counts as JSON."""
-        names = ("total", "posts", "bytes_in", "bytes_out", "active")
+        names = ("total", "posts", "bytes_in", "bytes_out", "active", "peak")
         said = {name: getattr(self, name) for name in names} | {"open": len(self.connections)}
         return json.dumps(said).encode()
 
@@ -141,6 +141,7 @@ class Connection(asyncio.Protocol):
             if path == b"/slow":
                 self.busy = True
                 served.active += 1
+                served.peak = max(served.peak, served.active)
                 asyncio.get_running_loop().call_later(int(query.rpartition(b"=")[2]) / 1000, self.late, head)
             elif path == b"/stream":
                 self.busy = True

@@ -76,6 +76,20 @@ def test_connections_of_a_client_and_of_a_listener_are_those_of_all_workers() ->
         assert "connection limit reached listener=few" in balancer.log_text()
 
 
+def test_the_requests_at_a_target_are_those_of_all_workers() -> None:
+    limit, workers = 4, 2
+    with Cheap("a1", "zone-a") as only, contextlib.ExitStack() as stack:
+        config = config_of([only], max_connections=limit, queue={"size": 1000, "timeout": "30s"})
+        balancer = stack.enter_context(Balancer(config, workers=workers))
+        balancer.wait_for_state("up", "a1", "healthy")
+        clients = [stack.enter_context(RawClient(balancer.address(), timeout=30)) for _ in range(40)]
+        for client in clients:  # at once: each worker gets some of them before it hears of the other's
+            client.send(request("GET", "/slow?ms=200"))
+        assert {client.recv_response().status for client in clients} == {200}
+        peak = only.counts()["peak"]
+        assert limit <= peak <= limit + workers - 1, "workers that look in the same instant may take the last place each"
+
+
 def served(address: tuple[str, int]) -> bool:
     try:
         return ask(address, request()).status == 200

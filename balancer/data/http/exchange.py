@@ -164,7 +164,7 @@ class Exchange:
         policy = group.single  # group.pick, written out
         slot = policy.pick(()) if policy is not None else None
         target = group.targets[slot] if slot is not None else None
-        if target is None or target.active + target.others >= target.limit:
+        if target is None or (target.active + target.others >= target.near and target.is_full()):
             full, target = target, group.pick()
             if full is not None or group.passed:
                 self.fresh = False
@@ -259,13 +259,14 @@ class Exchange:
             self.place_at(target)
 
     def _no_target(self) -> None:
+        """The pick found nobody; where it passed over full ones (`group.passed`), there is somebody to wait for."""
         group = self.group
         assert group is not None
-        if group.spec.wait_for_target and not group.full():
+        if group.spec.wait_for_target and not group.passed:
             self.wait_for_target()
         elif not group.targets:
             self.fail(Reason.NO_TARGETS)
-        elif not group.full():
+        elif not group.passed:
             self.fail(Reason.NO_HEALTHY_TARGET)
         else:
             self.fresh = False
