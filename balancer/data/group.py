@@ -285,6 +285,10 @@ class LiveGroup:
                 self.passed = (target.place_on_board,)
         return self._pick_carefully(tried)
 
+    def pick_beside(self, tried: Collection[LiveTarget]) -> LiveTarget | None:
+        """Return the target whose turn it is among those that are not `tried`, as `pick` does."""
+        return self.pick({slot for slot, target in enumerate(self.targets) if target in tried})
+
     def _pick_carefully(self, tried: Collection[int]) -> LiveTarget | None:
         for index in self._tier_order():
             for excluded in retry.exclusions(tried, self.zone_of, self.members[index]):
@@ -337,7 +341,8 @@ class LiveGroup:
         """A place may be free: let those who wait try in their order."""
         now = self.present()
         while (exchange := self.queue.first()) is not None:
-            target = now.pick()
+            # Who was refused somewhere goes rather where it was not yet.
+            target = (now.pick_beside(exchange.tried) if exchange.tried else None) or now.pick()
             if target is None:
                 return
             self.waiting.popleft()

@@ -87,7 +87,9 @@ def test_the_requests_at_a_target_are_those_of_all_workers() -> None:
             client.send(request("GET", "/slow?ms=200"))
         assert {client.recv_response().status for client in clients} == {200}
         peak = only.counts()["peak"]
-        assert limit <= peak <= limit + workers - 1, "workers that look in the same instant may take the last place each"
+        assert limit <= peak <= limit + workers - 1, (
+            "workers that look in the same instant may take the last place each"
+        )
 
 
 def served(address: tuple[str, int]) -> bool:

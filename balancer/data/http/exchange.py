@@ -270,7 +270,7 @@ class Exchange:
             self.fail(Reason.NO_HEALTHY_TARGET)
         else:
             self.fresh = False
-            self._wait_in_queue(time.monotonic())
+            self.wait_in_queue(time.monotonic())
 
     def wait_for_target(self) -> None:
         """No target is available, and the group has patience: wait in the queue until one is."""
@@ -280,9 +280,10 @@ class Exchange:
         now = time.monotonic()
         if not self.hope_until:
             self.hope_until = now + group.spec.wait_for_target
-        self._wait_in_queue(now, self.hope_until)
+        self.wait_in_queue(now, self.hope_until)
 
-    def _wait_in_queue(self, now: float, until: float = 0.0) -> None:
+    def wait_in_queue(self, now: float, until: float = 0.0) -> None:
+        """Wait for a target; `until`: monotonic, not said: as long as the queue lets one."""
         group = self.group
         assert group is not None
         self.queued_at = now

@@ -58,7 +58,13 @@ class Stage:
     """A worker with one listener, `web`; every message that it sends to control is in `said`."""
 
     def __init__(
-        self, group: TargetGroup | None = None, *, remember: bool = True, log: bool = False, places: int = 1, **listener: Any
+        self,
+        group: TargetGroup | None = None,
+        *,
+        remember: bool = True,
+        log: bool = False,
+        places: int = 1,
+        **listener: Any,
     ) -> None:
         self.clock = Clock()
         self.loop = FakeLoop(self.clock)
