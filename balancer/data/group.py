@@ -20,6 +20,7 @@ from balancer.data.place import Place, log
 from balancer.data.reading import Reading
 from balancer.data.target import MAX_CONNECTING, LiveTarget
 from balancer.data.waiting import Waiting
+from balancer.health.ejection import may_eject
 from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import TargetGroup
@@ -417,9 +418,11 @@ class LiveGroup:
         if target.removed:  # whoever has its name now is another
             return
         serving = [self.targets[one.slot] for one in zones.serving(self._standings)]
-        others = any(one is not target and not one.ejected_until for one in serving)
-        ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
-        if not others or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
+        others = sum(one is not target and not one.ejected_until for one in serving)
+        ejected = sum(one.state is State.EJECTED or one.ejected_until > 0 for one in self.targets)
+        left = sum(one.state in (State.DRAINING, State.DISABLED) for one in self.targets)
+        panic = any(tier and share for tier, share in zip(self._panic, self.shares))
+        if not may_eject(passive, ejected, len(self.targets) - left, others, panic):
             return
         target.ejected_until = time.monotonic() + passive.base_ejection
         if target.streaks is not None:
