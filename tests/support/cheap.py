@@ -31,6 +31,7 @@ import uvloop
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 MARK = re.compile(rb"\r\nx-test-id: *([^\r]*)", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 KEY = re.compile(rb"\r\nsec-websocket-key: *([^\r]*)", re.IGNORECASE)
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 STREAM = 8  # chunks
@@ -112,11 +113,15 @@ class Connection(asyncio.Protocol):
             return False
         head = self.buffer[:end]
         method, target, _ = head.split(b" ", 2)
-        found = LENGTH.search(head) if method != b"GET" else None
-        length = int(found[1]) if found else 0
-        if len(self.buffer) < end + length:
+        if CHUNKED.search(head):
+            length, end = chunked(self.buffer, end)
+        else:
+            found = LENGTH.search(head) if method != b"GET" else None
+            length = int(found[1]) if found else 0
+            end += length
+        if not 0 < end <= len(self.buffer):
             return False
-        self.buffer = self.buffer[end + length :]
+        self.buffer = self.buffer[end:]
         self.wake()
         self.request(method, target, head, length)
         return True
@@ -215,6 +220,17 @@ class Connection(asyncio.Protocol):
         early, self.buffer = self.buffer, b""
         if early:
             self.transport.write(early)
+
+
+def chunked(data: bytes, at: int) -> tuple[int, int]:
+    """Return the length of the body in chunks that begins there, and where it ends; 0 if it is not whole."""
+    length = 0
+    while (stop := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:stop].partition(b";")[0], 16)
+        length, at = length + size, stop + 2 + size + 2
+        if not size:
+            return length, at
+    return 0, 0
 
 
 async def serve(served: Served, sock: socket.socket, name: str) -> None:
