@@ -36,7 +36,7 @@ from balancer.control.facts import (
 from balancer.control.missing import Missing
 from balancer.control.orders import Order
 from balancer.control.record import Record
-from balancer.health.ejection import Ejector
+from balancer.health.ejection import Ejector, may_eject
 from balancer.health.machine import Event as Step
 from balancer.health.machine import step
 from balancer.model.names import Evidence, ProbeResult, State
@@ -297,7 +297,7 @@ class Ledger:
         ejector = self._ejector(group)
         if record.state is State.EJECTED:
             return []
-        if ejector is None or record.state not in (State.HEALTHY, State.UNKNOWN):
+        if ejector is None or group.passive is None or record.state not in (State.HEALTHY, State.UNKNOWN):
             return [Vetoed(record.key)]
         records, standings = self.group(group.name), self.standings(group.name)
         states = [one.state for one in records]
@@ -305,7 +305,7 @@ class Ledger:
         own = records.index(record)
         others = sum(one.slot != own for one in serving(standings))
         panic = assess(group.zones, standings).panic
-        if not ejector.may_eject(states.count(State.EJECTED), total, others, panic):
+        if not may_eject(group.passive, states.count(State.EJECTED), total, others, panic):
             return [Vetoed(record.key)]
         until = ejector.eject(record.target.name, now.monotonic, by_connect=kind == "connect")
         if record.thresholds is not None:

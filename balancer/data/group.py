@@ -20,6 +20,7 @@ from balancer.data.place import Place, log
 from balancer.data.reading import Reading
 from balancer.data.target import MAX_CONNECTING, LiveTarget
 from balancer.data.waiting import Waiting
+from balancer.health.ejection import may_eject
 from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
 from balancer.model.snapshot import TargetGroup
@@ -280,10 +281,14 @@ class LiveGroup:
             slot = self.single.pick(())
             if slot is not None:
                 target = self.targets[slot]
-                if target.active + target.others < target.limit:
+                if target.active + target.others < target.near or not target.is_full():
                     return target
                 self.passed = (target.place_on_board,)
         return self._pick_carefully(tried)
+
+    def pick_beside(self, tried: Collection[LiveTarget]) -> LiveTarget | None:
+        """Return the target whose turn it is among those that are not `tried`, as `pick` does."""
+        return self.pick({slot for slot, target in enumerate(self.targets) if target in tried})
 
     def _pick_carefully(self, tried: Collection[int]) -> LiveTarget | None:
         for index in self._tier_order():
@@ -291,7 +296,7 @@ class LiveGroup:
                 slot = self.policies[index].pick(excluded)
                 while slot is not None:
                     target = self.targets[slot]
-                    if target.active + target.others < target.limit:
+                    if not target.is_full():
                         return target
                     excluded.add(slot)
                     self.passed = (*self.passed, target.place_on_board)
@@ -307,11 +312,6 @@ class LiveGroup:
     def usable(self) -> bool:
         """Return whether any target is in rotation."""
         return any(self.members)
-
-    def full(self) -> bool:
-        """Return whether there are targets in rotation and all are at max_connections."""
-        chosen = [self.targets[slot] for slots in self.members for slot in slots]
-        return bool(chosen) and all(t.active + t.others >= t.limit for t in chosen)
 
     # Waiting for a free target
 
@@ -342,7 +342,8 @@ class LiveGroup:
         """A place may be free: let those who wait try in their order."""
         now = self.present()
         while (exchange := self.queue.first()) is not None:
-            target = now.pick()
+            # Who was refused somewhere goes rather where it was not yet.
+            target = (now.pick_beside(exchange.tried) if exchange.tried else None) or now.pick()
             if target is None:
                 return
             self.waiting.popleft()
@@ -370,7 +371,7 @@ class LiveGroup:
 
     def _waited_for(self) -> Reason:
         """Return what those whose time is over have waited for in vain."""
-        if self.full():
+        if self.usable():
             return Reason.QUEUE_TIMEOUT
         return Reason.NO_HEALTHY_TARGET if self.targets else Reason.NO_TARGETS
 
@@ -417,9 +418,11 @@ class LiveGroup:
         if target.removed:  # whoever has its name now is another
             return
         serving = [self.targets[one.slot] for one in zones.serving(self._standings)]
-        others = any(one is not target and not one.ejected_until for one in serving)
-        ejected = sum(t.state is State.EJECTED for t in self.targets) + 1
-        if not others or (ejected > 1 and ejected * 100 > passive.max_ejected_percent * len(self.targets)):
+        others = sum(one is not target and not one.ejected_until for one in serving)
+        ejected = sum(one.state is State.EJECTED or one.ejected_until > 0 for one in self.targets)
+        left = sum(one.state in (State.DRAINING, State.DISABLED) for one in self.targets)
+        panic = any(tier and share for tier, share in zip(self._panic, self.shares))
+        if not may_eject(passive, ejected, len(self.targets) - left, others, panic):
             return
         target.ejected_until = time.monotonic() + passive.base_ejection
         if target.streaks is not None:

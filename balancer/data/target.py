@@ -37,6 +37,7 @@ MAX_REQUESTS = 10_000  # requests a connection carries
 SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
 LATE_BODY = 0.02  # seconds that a connection rests before it is used again, where its target may have more to say
 FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
+UNSEEN = 512  # requests that other workers may begin here between two looks at their counts
 _TURNS = 20  # of the clock over which the looks at all windows are spread: a look takes a system call
 
 
@@ -72,6 +73,7 @@ class LiveTarget:
         "last_response",
         "limit",
         "may_connect",
+        "near",
         "others",
         "place",
         "place_on_board",
@@ -142,6 +144,7 @@ class LiveTarget:
         self.rest = min(group.timeouts.upstream_idle, self.idle_limit)
         self.drain_timeout = group.drain_timeout
         self.limit = group.max_connections or 1 << 62
+        self.near = max(0, self.limit - UNSEEN)  # hot: from here on `is_full` is asked
         if group.passive != self._passive:  # else failures in a row go on
             self._passive = group.passive
             self.streaks = Streaks(group.passive) if group.passive is not None else None
@@ -198,6 +201,16 @@ class LiveTarget:
     def in_flight(self) -> int:
         """Return the requests in flight here, over all workers."""
         return sum(self.column) if self.cell >= 0 else self.active
+
+    def is_full(self) -> bool:
+        """Return whether as many requests as may be are in flight here, over all workers.
+
+        Near the limit all rows are added up, so that only those workers pass it that look in the same instant, each by
+        one request. Source: load balancing notes, 2.5 and 2.11.
+        """
+        if self.active + self.others < self.near:
+            return False
+        return (self.in_flight() if self.place.places > 1 else self.active) >= self.limit
 
     # Connections
 

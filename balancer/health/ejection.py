@@ -1,6 +1,6 @@
 """Ejection: a target whose traffic fails is left out for a while, longer each time, and never too many at once.
 
-`Streaks` is what a worker keeps per target, `Ejector` what control keeps per group.
+`Streaks` is what a worker keeps per target, `Ejector` what control keeps per group; both ask `may_eject`.
 Source: load balancing notes 2.8; Envoy outlier detection.
 """
 
@@ -89,6 +89,17 @@ class Ejection:
     over: bool = False
 
 
+def may_eject(passive: Passive, ejected: int, total: int, others: int, panic: bool) -> bool:
+    """Return whether one more of `total` targets may be ejected, of which `ejected` are; `others` go on serving.
+
+    Within `max_ejected_percent` but at least one; never the last available one, never in panic. `total` is without
+    those that left on purpose (draining, disabled).
+    """
+    if panic or not others:
+        return False
+    return ejected < max(1, total * passive.max_ejected_percent // 100)
+
+
 class Ejector:
     """Which targets of a group are ejected and for how long. Targets are keys of the owner's choice (names)."""
 
@@ -98,15 +109,6 @@ class Ejector:
         self._passive = passive
         self._random = random
         self._ejections: dict[str, Ejection] = {}
-
-    def may_eject(self, ejected: int, total: int, others: int, panic: bool) -> bool:
-        """Return whether one more of `total` targets may be ejected, of which `ejected` are; `others` go on serving.
-
-        Within `max_ejected_percent` but at least one; never the last available one, never in panic.
-        """
-        if panic or not others:
-            return False
-        return ejected < max(1, total * self._passive.max_ejected_percent // 100)
 
     def eject(self, target: str, now: float, *, by_connect: bool) -> float:
         """Eject the target; return when it is over (monotonic). One that is ejected already keeps its time.

@@ -11,9 +11,6 @@ from collections.abc import Collection, Sequence
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Retry
 
-# RFC 9110 section 9.2.2, CONNECT aside (it never gets here)
-IDEMPOTENT: frozenset[str] = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-
 # Which word of `retry.on` covers which reason. Statuses of the upstream are words of their own.
 _CONNECT = frozenset(
     {

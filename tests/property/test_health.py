@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from balancer.health.ejection import Ejector, Streaks
+from balancer.health.ejection import Ejector, Streaks, may_eject
 from balancer.health.machine import TRANSITIONS, Event, step
 from balancer.health.thresholds import Thresholds
 from balancer.model.names import Evidence, PolicyName, State
@@ -70,7 +70,7 @@ class Group(RuleBasedStateMachine):
             available = sum(len(tier.members) for tier in result.tiers)
             ejected = list(self.states.values()).count(State.EJECTED)
             serving = any(self.names.index(name) == slot for tier in result.tiers for slot, _ in tier.members)
-            if serving and self.ejector.may_eject(ejected, len(NAMES), available - 1, result.panic):
+            if serving and may_eject(PASSIVE, ejected, len(NAMES), available - 1, result.panic):
                 self.ejector.eject(name, self.now, by_connect=by_connect)
                 self.move(name, Event.EJECT)
                 self.ejected_at[name] = self.now

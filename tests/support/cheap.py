@@ -1,7 +1,7 @@
 """`python -m tests.support.cheap`: a target that costs little and counts what it serves, until SIGTERM.
 
     /healthz           200, or 503 for as often as /fail?health=N says; never counted
-    /count             {"total", "posts", "bytes_in", "bytes_out", "open", "active"}; never counted
+    /count             {"total", "posts", "bytes_in", "bytes_out", "open", "active", "peak"}; never counted
     /slow?ms=300       the usual answer, later
     /stream?ms=20      200 in eight chunks, one each 20 ms, each with the mark; the last one says `end`
     /begun             200 and half of a body, whose other half never comes
@@ -31,6 +31,7 @@ import uvloop
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 MARK = re.compile(rb"\r\nx-test-id: *([^\r]*)", re.IGNORECASE)
+CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 KEY = re.compile(rb"\r\nsec-websocket-key: *([^\r]*)", re.IGNORECASE)
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 STREAM = 8  # chunks
@@ -42,7 +43,7 @@ class Served:
 
     def __init__(self, name: str, zone: str, idle: float, log: int) -> None:
         self.idle, self.log = idle, log
-        self.total = self.posts = self.bytes_in = self.bytes_out = self.active = 0
+        self.total = self.posts = self.bytes_in = self.bytes_out = self.active = self.peak = 0
         self.sick = 0  # health checks that are still to fail; negative: all
         self.draining = False
         self.connections: set[Connection] = set()
@@ -56,7 +57,7 @@ class Served:
 
     def counts(self) -> bytes:
         """Return the counts as JSON."""
-        names = ("total", "posts", "bytes_in", "bytes_out", "active")
+        names = ("total", "posts", "bytes_in", "bytes_out", "active", "peak")
         said = {name: getattr(self, name) for name in names} | {"open": len(self.connections)}
         return json.dumps(said).encode()
 
@@ -112,11 +113,15 @@ class Connection(asyncio.Protocol):
             return False
         head = self.buffer[:end]
         method, target, _ = head.split(b" ", 2)
-        found = LENGTH.search(head) if method != b"GET" else None
-        length = int(found[1]) if found else 0
-        if len(self.buffer) < end + length:
+        if CHUNKED.search(head):
+            length, end = chunked(self.buffer, end)
+        else:
+            found = LENGTH.search(head) if method != b"GET" else None
+            length = int(found[1]) if found else 0
+            end += length
+        if not 0 < end <= len(self.buffer):
             return False
-        self.buffer = self.buffer[end + length :]
+        self.buffer = self.buffer[end:]
         self.wake()
         self.request(method, target, head, length)
         return True
@@ -141,6 +146,7 @@ class Connection(asyncio.Protocol):
             if path == b"/slow":
                 self.busy = True
                 served.active += 1
+                served.peak = max(served.peak, served.active)
                 asyncio.get_running_loop().call_later(int(query.rpartition(b"=")[2]) / 1000, self.late, head)
             elif path == b"/stream":
                 self.busy = True
@@ -214,6 +220,17 @@ class Connection(asyncio.Protocol):
         early, self.buffer = self.buffer, b""
         if early:
             self.transport.write(early)
+
+
+def chunked(data: bytes, at: int) -> tuple[int, int]:
+    """Return the length of the body in chunks that begins there, and where it ends; 0 if it is not whole."""
+    length = 0
+    while (stop := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:stop].partition(b";")[0], 16)
+        length, at = length + size, stop + 2 + size + 2
+        if not size:
+            return length, at
+    return 0, 0
 
 
 async def serve(served: Served, sock: socket.socket, name: str) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.support.balancer import Balancer
 from tests.support.faults import free_port, refusing
 from tests.support.process import ROOT, Backend
 from tests.support.recorder import Recorder
-from tests.support.waiting import pace, wait_for
+from tests.support.waiting import wait_for
 
 CHECK = {"type": "http", "path": "/healthz", "interval": "1s", "timeout": "500ms", "fast_interval": "200ms"}
 FAMILIES = [
@@ -406,7 +407,13 @@ def _second(since: str) -> int:
 
 
 def test_readyz_says_that_it_is_stopping() -> None:
-    with Recorder(answer=_late) as recorder, Balancer(configs.simple(recorder.address)) as balancer:
+    seen = threading.Event()
+
+    def late(_request: object) -> Iterator[bytes]:
+        assert seen.wait(10), "503 was not seen"
+        yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    with Recorder(answer=late) as recorder, Balancer(configs.simple(recorder.address)) as balancer:
         client = socket.create_connection(balancer.address())
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         wait_for(lambda: recorder.requests, 3, "the request is there")
@@ -414,15 +421,11 @@ def test_readyz_says_that_it_is_stopping() -> None:
         answer = wait_for(lambda: found if (found := balancer.get("/readyz"))[0] == 503 else None, 3, "503")
         assert json.loads(answer[1])["reasons"] == ["the balancer is stopping"]
         assert json.loads(balancer.get("/api/v1/reload", "POST")[1])["status"] == 503
+        seen.set()
         assert client.recv(65536).startswith(b"HTTP/1.1 200")
         client.close()
         assert balancer.process is not None
         assert balancer.process.wait(10) == 0
-
-
-def _late(_seen: object) -> Iterator[bytes]:
-    pace(1.5)
-    yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 # Starting badly

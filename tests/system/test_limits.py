@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections import Counter
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_connections_of_a_client_and_of_a_listener_are_those_of_all_workers() ->
         assert "connection limit reached listener=few" in balancer.log_text()
 
 
+def test_the_requests_at_a_target_are_those_of_all_workers() -> None:
+    limit, workers = 4, 2
+    with Cheap("a1", "zone-a") as only, contextlib.ExitStack() as stack:
+        config = config_of([only], max_connections=limit, queue={"size": 1000, "timeout": "30s"})
+        balancer = stack.enter_context(Balancer(config, workers=workers))
+        balancer.wait_for_state("up", "a1", "healthy")
+        clients = [stack.enter_context(RawClient(balancer.address(), timeout=30)) for _ in range(40)]
+        for client in clients:  # at once: each worker gets some of them before it hears of the other's
+            client.send(request("GET", "/slow?ms=200"))
+        assert {client.recv_response().status for client in clients} == {200}
+        peak = only.counts()["peak"]
+        assert limit <= peak <= limit + workers - 1, (
+            "workers that look in the same instant may take the last place each"
+        )
+
+
 def served(address: tuple[str, int]) -> bool:
     try:
         return ask(address, request()).status == 200
@@ -99,10 +116,14 @@ def test_what_slow_readers_hold_has_a_bound_each_and_together() -> None:
         def buffered() -> float:
             return balancer.metrics().sum("buffered_bytes")
 
-        def settled() -> bool:  # the metric is read anew each second
-            earlier = buffered()
-            pace(2.5)
-            return earlier >= buffered() > readers * 60 * 1024
+        most, since = 0.0, time.monotonic()
+
+        def settled() -> bool:
+            """No more wait than two seconds ago; a worker adds them up once a second."""
+            nonlocal most, since
+            if (now := buffered()) > most:
+                most, since = now, time.monotonic()
+            return now > readers * 60 * 1024 and time.monotonic() - since > 2.0
 
         wait_for(settled, 40, "the readers' bytes wait, and no more of them")
         held, grown = buffered(), resident_bytes(worker) - before
@@ -123,7 +144,7 @@ def test_what_slow_readers_hold_has_a_bound_each_and_together() -> None:
 def test_a_worker_that_cannot_keep_up_sheds_load_and_comes_back_while_admin_answers() -> None:
     with Balancer(alone()) as balancer:
         (worker,) = balancer.worker_pids()
-        loop = OpenLoop(balancer.address(), rate=100, duration=14, deadline=8.0).start()
+        loop = OpenLoop(balancer.address(), rate=100, duration=30, deadline=8.0).start()
         while loop.elapsed() < 6:  # the worker gets an eighth of its time
             balancer.kill(worker, signal.SIGSTOP)
             pace(0.28)
@@ -132,13 +153,15 @@ def test_a_worker_that_cannot_keep_up_sheds_load_and_comes_back_while_admin_answ
             assert balancer.get("/healthz")[0] == 200
         metrics = balancer.metrics()
         assert metrics.sum("loop_lag_seconds") > 0.1 and metrics.sum("shed_ratio") >= 0.2
-        wait_for(lambda: balancer.metrics().sum("shed_ratio") == 0, 10, "the storm is over")
-        report = loop.finish()
+        wait_for(lambda: balancer.metrics().sum("shed_ratio") == 0, 15, "the storm is over")
+        over = running_for(loop, loop.elapsed() + 0.25)
+        running_for(loop, over + 1.0)
+        report = loop.stop()
         shed = [sample for sample in report.samples if sample.status == 503]
         assert shed and all('details="overloaded"' in sample.reason for sample in shed), report
         assert set(report.statuses) == {200, 503} and set(report.lost) <= {"closed", "reset"}, report
-        late = report.between(13, 14)
-        assert set(late.statuses) == {200}, late
+        late = report.between(over, over + 1.0)
+        assert set(late.statuses) == {200} and not late.lost, late
         assert balancer.metrics().sum("failures_total", reason="overloaded") == len(shed)
 
 

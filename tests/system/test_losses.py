@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.support.balancer import Balancer
-from tests.support.kernel import tcp_sockets
+from tests.support.kernel import started, tcp_sockets
 from tests.support.metrics import Metrics
 from tests.support.openloop import OpenLoop
 from tests.support.process import ROOT
@@ -24,6 +25,7 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.chaos
 RATE = 200
 HELD = 8  # slow requests at once
+AT_ONCE = 0.25  # seconds in which the supervisor notices a death and starts a successor, whatever imports take then
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,7 @@ def test_killed_workers_under_load_cost_only_what_was_inside_and_are_replaced_wi
     before = balancer.metrics()
     loop = load(balancer, 4.0)
     kills: list[float] = []
+    begun: list[float] = []
     took: list[float] = []
     bounds: list[float] = []
     for victim in reversed(balancer.worker_pids()):
@@ -151,9 +154,16 @@ def test_killed_workers_under_load_cost_only_what_was_inside_and_are_replaced_wi
         held = held_in(balancer, victim, 5000)
         wait_for(lambda victim=victim: active_in(balancer, victim) >= HELD, 5, "all are inside")  # type: ignore[misc]
         kills.append(loop.elapsed())
+        killed = time.time()
         balancer.kill(victim)
-        wait_for(lambda victim=victim, place=place: successor(balancer, victim, place), 5, "a successor")  # type: ignore[misc]
-        took.append(loop.elapsed() - kills[-1])
+        there = wait_for(lambda victim=victim, place=place: successor(balancer, victim, place), 5, "a successor")  # type: ignore[misc]
+        begun.append(started(there["pid"]) - killed)
+        took.append(time.time() - killed - begun[-1])
+        said = [
+            line for line in balancer.log_text().splitlines() if f"worker was lost place={place} pid={victim} " in line
+        ]
+        assert len(said) == 1 and "restart_in=0s" in said[0], balancer.log_text()[-2000:]
+        assert -0.01 < datetime.fromisoformat(said[0].split(" ", 1)[0]).timestamp() - killed < AT_ONCE
         bounds.append(patience(1.0, "balancer.process.worker", "balancer.data.live"))
         for client in held:
             with pytest.raises(Cut):
@@ -162,7 +172,8 @@ def test_killed_workers_under_load_cost_only_what_was_inside_and_are_replaced_wi
     report = loop.finish()
     after = balancer.metrics()
     lost = counted(after, "worker_lost") - counted(before, "worker_lost")
-    print(f"successors after {took} s of {bounds}, {lost:.0f} counted as lost\n{report}")
+    print(f"begun after {begun} s, there {took} s of {bounds} later, {lost:.0f} counted as lost\n{report}")
+    assert all(one < AT_ONCE for one in begun), begun
     assert all(one < bound for one, bound in zip(took, bounds)), (took, bounds)
     # What fails was begun before a kill and cut by it. (Bytes that the dead worker had not read were not inside it.)
     assert report.duplicates == 0

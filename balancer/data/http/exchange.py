@@ -167,7 +167,7 @@ class Exchange:
         policy = group.single  # group.pick, written out
         slot = policy.pick(()) if policy is not None else None
         target = group.targets[slot] if slot is not None else None
-        if target is None or target.active + target.others >= target.limit:
+        if target is None or (target.active + target.others >= target.near and target.is_full()):
             full, target = target, group.pick()
             if full is not None or group.passed:
                 self.fresh = False
@@ -263,17 +263,18 @@ class Exchange:
             self.place_at(target)
 
     def _no_target(self) -> None:
+        """The pick found nobody; where it passed over full ones (`group.passed`), there is somebody to wait for."""
         group = self.group
         assert group is not None
-        if group.spec.wait_for_target and not group.full():
+        if group.spec.wait_for_target and not group.passed:
             self.wait_for_target()
         elif not group.targets:
             self.fail(Reason.NO_TARGETS)
-        elif not group.full():
+        elif not group.passed:
             self.fail(Reason.NO_HEALTHY_TARGET)
         else:
             self.fresh = False
-            self._wait_in_queue(time.monotonic())
+            self.wait_in_queue(time.monotonic())
 
     def wait_for_target(self) -> None:
         """No target is available, and the group has patience: wait in the queue until one is."""
@@ -283,9 +284,10 @@ class Exchange:
         now = time.monotonic()
         if not self.hope_until:
             self.hope_until = now + group.spec.wait_for_target
-        self._wait_in_queue(now, self.hope_until)
+        self.wait_in_queue(now, self.hope_until)
 
-    def _wait_in_queue(self, now: float, until: float = 0.0) -> None:
+    def wait_in_queue(self, now: float, until: float = 0.0) -> None:
+        """Wait for a target; `until`: monotonic, not said: as long as the queue lets one."""
         group = self.group
         assert group is not None
         self.queued_at = now

@@ -20,6 +20,7 @@ METHODS = frozenset(
     b"UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK "
     b"UNLINK SOURCE QUERY".split()
 )
+# Source: RFC 9110 §9.2.2; CONNECT is refused before anybody asks.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 # → as text, is it HEAD, idempotent, plain
 _METHODS = {

@@ -51,7 +51,10 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
             _again(exchange, found, reason)
             return
         if kind == "connect" and group.usable() and not group.spec.wait_for_target:
-            _same_again(exchange, target, reason)
+            if group.present().passed:  # some were not tried, since they are full
+                _in_line(exchange, reason)
+            else:
+                _same_again(exchange, target, reason)
             return
     if allowed and _hope(exchange, target, reason, whoever=kind == "connect" and (poor or exchange.hope_until > 0)):
         return
@@ -134,7 +137,7 @@ def _elsewhere(exchange: Exchange, tried: list[LiveTarget]) -> LiveTarget | None
     """Return a target that is not among `tried`, None if there is none; a group that was reloaded is its successor."""
     assert exchange.group is not None
     exchange.group = group = exchange.group.present()
-    return group.pick({slot for slot, target in enumerate(group.targets) if target in tried})
+    return group.pick_beside(tried)
 
 
 def _active(group: LiveGroup) -> int:
@@ -194,6 +197,15 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason, *, whoever: bo
     return True
 
 
+def _in_line(exchange: Exchange, reason: Reason) -> None:
+    """Those that were not tried yet are all full: wait with the others until one has a place."""
+    exchange.try_over(reason)
+    exchange.retries += 1
+    exchange.count_retry(reason)
+    exchange.target = None
+    exchange.wait_in_queue(time.monotonic())
+
+
 def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
     """Every target was tried and refused: the same one once more, after a moment."""
     exchange.try_over(reason)
@@ -201,8 +213,13 @@ def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
     exchange.count_retry(reason)
 
     def later(serial: int) -> None:
-        if exchange.serial == serial:
-            exchange.place_at(_elsewhere(exchange, []) or target)
+        if exchange.serial != serial:
+            return
+        found = _elsewhere(exchange, [])
+        if found is None and target.is_full():  # as are all others in rotation, if there are any
+            exchange.wait_in_queue(time.monotonic())
+        else:
+            exchange.place_at(found or target)
 
     exchange.target = None
     wait = retry.backoff(exchange.retries - 1, random.random())

@@ -13,6 +13,7 @@ from typing import Any
 from tests.support import configs
 from tests.support.balancer import Balancer
 from tests.support.faults import quiet_port
+from tests.support.http1 import chunked
 from tests.support.kernel import descriptor_count, descriptors_by_kind, resident_bytes
 from tests.support.openloop import OpenLoop
 from tests.support.relay import Relays
@@ -39,12 +40,13 @@ def config_of(places: dict[str, Place]) -> dict[str, Any]:
 
 
 class Load:
-    """Requests of several kinds, drawn by a seed: short ones, ones with a body, slow ones, streams."""
+    """Requests of several kinds, drawn by a seed: short, with a body, whole or in chunks, slow, streams."""
 
     def __init__(self, seed: int) -> None:
         chance = random.Random(seed)
         self.kinds = [
-            chance.choices(("get", "post", "chunked", "slow", "stream"), (5, 2, 1, 1, 1))[0] for _ in range(997)
+            chance.choices(("get", "post", "put", "chunked", "slow", "stream"), (5, 2, 1, 1, 1, 1))[0]
+            for _ in range(997)
         ]
         self.loop: OpenLoop | None = None
 
@@ -59,14 +61,19 @@ class Load:
         match self.kinds[index % len(self.kinds)]:
             case "post":
                 return b"POST /post HTTP/1.1\r\n%bContent-Length: 64\r\n\r\n" % fields + bytes(64)
-            case "put":
+            case "put":  # may be sent again
                 return b"PUT /put HTTP/1.1\r\n%bContent-Length: 5000\r\n\r\n" % fields + bytes(5000)
+            case "chunked":
+                body = chunked(*[bytes(700)] * (1 + index % 4))
+                return b"POST /chunked HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % fields + body
             case "slow":
                 return b"GET /slow?ms=%d HTTP/1.1\r\n%b\r\n" % (50 + index % 7 * 50, fields)
             case "stream":
                 return b"GET /stream?ms=30 HTTP/1.1\r\n%b\r\n" % fields
-            case _:
+            case "get":
                 return b"GET /%d HTTP/1.1\r\n%b\r\n" % (index % 50, fields)
+            case other:
+                raise ValueError(f"nobody knows how to make {other!r}")
 
 
 @contextlib.contextmanager

@@ -58,7 +58,13 @@ class Stage:
     """A worker with one listener, `web`; every message that it sends to control is in `said`."""
 
     def __init__(
-        self, group: TargetGroup | None = None, *, remember: bool = True, log: bool = False, **listener: Any
+        self,
+        group: TargetGroup | None = None,
+        *,
+        remember: bool = True,
+        log: bool = False,
+        places: int = 1,
+        **listener: Any,
     ) -> None:
         self.clock = Clock()
         self.loop = FakeLoop(self.clock)
@@ -78,7 +84,7 @@ class Stage:
         self._bugs = Bugs()
         log_.addHandler(self._bugs)
         self._patches.callback(log_.removeHandler, self._bugs)
-        self.live = Live(cast(Any, self.loop), self.board, 0, 1, self.said.append)
+        self.live = Live(cast(Any, self.loop), self.board, 0, places, self.said.append)
         self.place: Place = self.live.place
         self.place.remember = remember
         self.place.prefix = PREFIX

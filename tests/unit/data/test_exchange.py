@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from balancer.board import layout
+from balancer.data.target import UNSEEN
 from balancer.model.names import State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, Passive, Queue, Retry, UpstreamTimeouts
@@ -43,6 +44,22 @@ def test_a_request_waits_in_its_turn_for_a_place() -> None:
             assert status_of(client.take()) == 200
         assert len(set_.upstreams) == 1
         set_.check_quiet()
+
+
+@pytest.mark.parametrize("limit", [1, 4, 5, UNSEEN, UNSEEN + 1, 1024])
+def test_what_other_workers_have_at_a_target_counts_from_the_moment_they_have_it(limit: int) -> None:
+    with stage(group_of(1, max_connections=limit), places=2) as set_:
+        cell = set_.snapshot.slots["target|demo|t0"] + layout.TARGET_ACTIVE
+        row = set_.board.row(1)
+        row[cell] = max(0, limit - 500)
+        set_.go(0.1 + SLACK)  # the clock has looked
+        row[cell] = limit - 1
+        first, second = set_.ask(GET), set_.ask(GET)
+        assert set_.targets[0].active == 1
+        set_.answer(OK)
+        set_.answer(OK)
+        assert status_of(first.take()) == status_of(second.take()) == 200
+        row.release()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from balancer.board.board import state_at
 from balancer.data.deadlines import PERIOD
 from balancer.data.listener import LiveListener
 from balancer.data.live import SLICE
-from balancer.model.names import State
+from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Passive, Queue, Target, Zones
 from tests.support import http1
@@ -150,6 +150,33 @@ def test_the_last_that_gets_new_work_is_not_ejected_for_itself(weight: int) -> N
         live.failed(live.targets[0], "gateway")
         set_.loop.run()
         assert live.members == [(1,) if weight else (0,)]
+
+
+def test_nobody_is_ejected_for_itself_in_panic() -> None:
+    with stage(group_of(5, passive=Passive(consecutive_gateway_failures=1))) as set_:
+        for number in range(5):
+            healthy = number < 2
+            set_.state(
+                number, State.HEALTHY if healthy else State.UNHEALTHY, Evidence.NONE if healthy else Evidence.SOFT
+            )
+        live = set_.live.groups["demo"]
+        assert live.members == [(0, 1, 2, 3, 4)], "panic"
+        live.failed(live.targets[0], "gateway")
+        set_.loop.run()
+        assert states(set_)[0] is State.HEALTHY and not set_.said
+
+
+@pytest.mark.parametrize(("leaving", "ejected"), [(0, 2), (2, 1)])
+def test_of_those_that_left_on_purpose_none_counts_for_how_many_may_be_ejected(leaving: int, ejected: int) -> None:
+    group = group_of(4, passive=Passive(consecutive_gateway_failures=1), zones=Zones(panic_threshold=0))
+    with stage(group) as set_:
+        for number in range(4):
+            set_.state(number, State.DRAINING if number < leaving else State.HEALTHY)
+        live = set_.live.groups["demo"]
+        for target in live.targets[leaving:]:  # all in one turn
+            live.failed(target, "gateway")
+        set_.loop.run()
+        assert states(set_).count(State.EJECTED) == ejected
 
 
 def test_a_state_of_control_outranks_an_ejection_of_ones_own() -> None:

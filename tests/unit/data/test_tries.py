@@ -100,6 +100,51 @@ def test_where_every_target_refuses_the_same_is_tried_again_after_a_moment() -> 
         set_.check_quiet()
 
 
+def test_a_refused_request_whose_other_targets_are_full_waits_in_the_queue_for_one() -> None:
+    with stage(group_of(2, max_connections=1, passive=None)) as set_:
+        set_.accepts = False
+        refused, busy = set_.client(), set_.client()
+        for client in (refused, busy):
+            client.feed(GET)
+        set_.loop.run()
+        first, second = set_.loop.dials
+        set_.accept(second)
+        set_.loop.run()
+        first.fail()
+        set_.loop.run()
+        assert set_.live.groups["demo"].waiting
+        set_.answer(OK)  # the other target has a place again
+        assert status_of(busy.take()) == 200
+        assert set_.targets[1].active == 1 and GET.split(b"\r\n")[0] in set_.upstreams[0].take()
+        set_.answer(OK)
+        assert status_of(refused.take()) == 200
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_target_that_is_full_takes_nobody_who_was_refused_there_before(count: int) -> None:
+    with stage(group_of(count, max_connections=1, passive=None)) as set_:
+        set_.accepts = False
+        again, *crowd = (set_.client() for _ in range(count + 1))
+        again.feed(GET)
+        set_.loop.run()
+        for _ in range(count):  # each target refuses
+            set_.loop.dials[0].fail()
+            set_.loop.run()
+        set_.accepts = True
+        for client in crowd:  # and takes as many as it may before the moment is over
+            client.feed(GET)
+        set_.loop.run()
+        set_.go(0.3)
+        assert [target.active for target in set_.targets] == [1] * count
+        for number in range(count):
+            set_.answer(OK, upstream=number)
+        assert [status_of(client.take()) for client in crowd] == [200] * count
+        set_.answer(OK, upstream=0)
+        assert status_of(again.take()) == 200
+        set_.check_quiet()
+
+
 def test_connects_in_progress_are_bounded_and_the_others_wait_for_one_or_for_a_freed_one() -> None:
     with stage(group_of(1)) as set_:
         set_.accepts = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.health.ejection import Ejector, Streaks
+from balancer.health.ejection import Ejector, Streaks, may_eject
 from balancer.model.snapshot import Passive
 
 STREAKS = [  # c connect failed, g gateway failed, a number: a response with that status; ejected at the last step?
@@ -79,8 +79,7 @@ MAY = [  # ejected, total, others, panic, percent
 def test_how_many_may_be_ejected(
     ejected: int, total: int, others: int, panic: bool, percent: int, expected: bool
 ) -> None:
-    ejector = Ejector(Passive(max_ejected_percent=percent), lambda: 0.0)
-    assert ejector.may_eject(ejected, total, others, panic) is expected
+    assert may_eject(Passive(max_ejected_percent=percent), ejected, total, others, panic) is expected
 
 
 def test_each_ejection_is_longer_up_to_the_cap() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Retry
-from balancer.picking.retry import IDEMPOTENT, Budget, backoff, exclusions, may_retry, needs_budget
+from balancer.picking.retry import Budget, backoff, exclusions, may_retry, needs_budget
 
 DEFAULT = Retry()
 ALL = Retry(on=("connect", "reset", "timeout", "502", "503", "504", "429"))
@@ -105,7 +105,3 @@ def test_where_a_retry_goes_next(tried: set[int], tier: tuple[int, ...], expecte
 def test_the_same_target_is_tried_again_only_after_a_growing_wait() -> None:
     assert [round(backoff(attempt, 0.0), 3) for attempt in range(4)] == [0.05, 0.1, 0.2, 0.4]
     assert backoff(0, 0.999) < 0.075
-
-
-def test_post_and_patch_are_not_idempotent() -> None:
-    assert {"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"} == IDEMPOTENT
