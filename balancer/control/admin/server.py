@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from balancer import __version__
+from balancer.config.fault import MOST as MOST_FAULTS
 from balancer.control import log, metrics
 from balancer.control.admin import address, door, guard, openapi, page, problems, views
 from balancer.control.admin.changes import Changes, who
@@ -224,7 +225,8 @@ class AdminServer:
             return problems.answer(503, detail, **views.outcome(outcome, kept))
         if not outcome.success:
             count = len(outcome.faults)
-            detail = f"the configuration has {count} fault{'' if count == 1 else 's'}; nothing has changed"
+            told = f"more than {MOST_FAULTS}" if count > MOST_FAULTS else str(count)
+            detail = f"the configuration has {told} fault{'' if count == 1 else 's'}; nothing has changed"
             return problems.answer(422, detail, **views.outcome(outcome, kept))
         return _json(views.outcome(outcome, kept))
 
