@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from functools import lru_cache
 from typing import Annotated
@@ -95,7 +94,9 @@ def _admin(value: object) -> str:
     path = text.removeprefix(UNIX)
     if not path.startswith("/") or path.endswith("/"):
         raise wrong(f"{shown(text)} is not the full path of a socket", f"write {UNIX}/run/balancer/admin.sock")
-    if len(os.fsencode(path)) > LONGEST_SOCKET:
+    if not all(" " <= character != "\x7f" for character in path):
+        raise wrong(f"{shown(text)} has a control character in it", "write the path of a socket")
+    if len(path.encode(errors="replace")) > LONGEST_SOCKET:
         raise wrong("the path of a socket is longer than the system allows", f"at most {LONGEST_SOCKET} bytes")
     return text
 

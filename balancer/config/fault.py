@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+MOST = 100  # faults of a file that are kept, said and shown
 Steps = tuple[str | int, ...]
 """The way to a value from the root: keys and list indexes."""
 
@@ -76,6 +77,14 @@ def one_line(text: str) -> str:
 def warning(steps: Steps, problem: str, remedy: str, *, on_key: bool = False) -> Finding:
     """Return a finding that does not keep the configuration from being used."""
     return Finding(steps, problem, remedy, Severity.WARNING, on_key)
+
+
+def few(faults: tuple[Fault, ...], most: int = MOST) -> tuple[Fault, ...]:
+    """Return the first of the faults, and of the rest how many they are: a file may have a hundred thousand."""
+    if len(faults) <= most:
+        return faults
+    more = f"and {len(faults) - most} more"
+    return (*faults[:most], Fault("", 0, 0, "", more, "balancer check --json shows all", faults[0].severity))
 
 
 def ordered(faults: Iterable[Fault]) -> tuple[Fault, ...]:

@@ -11,6 +11,7 @@ from balancer.config.fields import Read, nearest, shown, text_of, wrong
 from balancer.config.yaml12 import plain
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_FRAMING = ("content-length", "transfer-encoding")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 PLACEHOLDERS = ("scheme", "host", "port", "path", "query")
@@ -43,8 +44,24 @@ def _header_value(value: object) -> str:
     return text
 
 
+def _sent_value(value: object) -> str:
+    text = _header_value(value)
+    if any(character > "\xff" for character in text):
+        raise wrong(f"{shown(text)} cannot be sent in a header", "write ASCII")
+    return text
+
+
+def _probe_header_name(value: object) -> str:
+    text = _header_name(value)
+    if text.lower() in _FRAMING:
+        raise wrong(f"a check has no body, so {text} would be untrue", "remove it")
+    return text
+
+
 HeaderName = Annotated[str, Read(_header_name, {"type": "string"})]
 HeaderValue = Annotated[str, Read(_header_value, {"type": "string"})]
+SentValue = Annotated[str, Read(_sent_value, {"type": "string"})]
+ProbeHeaderName = Annotated[str, Read(_probe_header_name, {"type": "string"})]
 
 
 def _rate_key(value: object) -> str:

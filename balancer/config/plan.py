@@ -10,11 +10,13 @@ from enum import StrEnum
 from typing import Any
 
 from balancer.config.fault import Fault, Place
+from balancer.model.secret import MASK, masked
 from balancer.model.snapshot import (
     Discover,
     FixedResponse,
     Forward,
     Listener,
+    Match,
     RateLimit,
     Redirect,
     Rule,
@@ -27,7 +29,6 @@ from balancer.model.units import format_duration, format_rate, format_size
 OPEN = "applied without closing connections"
 RESTART = "needs a restart: a reload cannot change it"
 _SIZES = {"body", "buffer_limit", "head", "min_body_rate", "replay_buffer"}
-_SECRET = "***"  # noqa: S105 - what stands for a token
 _UNNAMED = re.compile(r"rules\[\d+\]")
 
 
@@ -165,10 +166,18 @@ def _keyed(rules: tuple[Rule, ...]) -> dict[object, Rule]:
     seen: Counter[object] = Counter()
     keyed: dict[object, Rule] = {}  # in the order of the rules
     for rule in rules:
-        key: object = rule.match if _UNNAMED.fullmatch(rule.name) else rule.name
+        key: object = _masked(rule.match) if _UNNAMED.fullmatch(rule.name) else rule.name
         keyed[key, seen[key]] = rule
         seen[key] += 1
     return keyed
+
+
+def _masked(match: Match) -> Match:
+    """Return what a rule matches as the admin API shows it: that is what one side of a plan may be."""
+    headers, query = (
+        tuple((name, masked(name, value)) for name, value in pairs) for pairs in (match.headers, match.query)
+    )
+    return replace(match, headers=headers, query=query)
 
 
 def _rule_differences(old: Rule, new: Rule) -> tuple[Field, ...]:
@@ -280,12 +289,12 @@ def _differences(old: Any, new: Any, without: tuple[str, ...] = (), prefix: str 
     found: list[Field] = []
     for field in fields(old):
         one, other = getattr(old, field.name), getattr(new, field.name)
-        if field.name in without or one == other or (field.name == "headers" and _may_be_same(one, other)):
+        if field.name in without or one == other or (field.name in ("headers", "query") and _may_be_same(one, other)):
             continue
         name = f"{prefix}{field.name}"
         if field.name == "token":
-            if _SECRET not in (one, other):
-                found.append(Field(name, _SECRET if one else "none", _SECRET if other else "none"))
+            if MASK not in (one, other):
+                found.append(Field(name, MASK if one else "none", MASK if other else "none"))
         elif is_dataclass(one) and is_dataclass(other):
             found += _differences(one, other, prefix=f"{name}.")
         else:
@@ -293,16 +302,11 @@ def _differences(old: Any, new: Any, without: tuple[str, ...] = (), prefix: str 
     return tuple(found)
 
 
-def is_secret(header: str) -> bool:
-    """Return whether the value of a header field is nobody's business."""
-    return any(word in header.lower() for word in ("authorization", "cookie", "token", "secret", "key"))
-
-
 def _may_be_same(one: tuple[tuple[str, str], ...], other: tuple[tuple[str, str], ...]) -> bool:
-    """Return whether headers are equal but for values that were masked on the way."""
+    """Return whether headers or query keys are equal but for values that were masked on the way."""
     if [name for name, _ in one] != [name for name, _ in other]:
         return False
-    return all(_SECRET in (mine, theirs) or mine == theirs for (_, mine), (_, theirs) in zip(one, other))
+    return all(MASK in (mine, theirs) or mine == theirs for (_, mine), (_, theirs) in zip(one, other))
 
 
 def _shown(name: str, value: Any) -> str:
@@ -321,7 +325,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "expected_statuses":
         return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in value)
     if name in ("headers", "query"):
-        return "{" + ", ".join(f"{key}: {_SECRET if is_secret(key) else text}" for key, text in value) + "}"
+        return "{" + ", ".join(f"{key}: {masked(key, text)}" for key, text in value) + "}"
     if isinstance(value, tuple):
         return f"[{', '.join(str(item) for item in value)}]"
     return str(value) if value != "" else "none"

@@ -6,7 +6,7 @@ Places are looked up in the node tree when somebody asks; a file without faults 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -30,6 +30,7 @@ class Tree:
 
     data: dict[str, Any]
     root: yaml.MappingNode
+    _pairs: dict[int, dict[str, tuple[yaml.Node, yaml.Node]]] = field(default_factory=dict, repr=False, compare=False)
 
     def place(self, steps: Steps, *, on_key: bool = False) -> Place:
         """Return the place of the value (or the key) at `steps`, or of the nearest thing around it that exists."""
@@ -37,7 +38,7 @@ class Tree:
         key: yaml.Node = self.root
         for step in steps:
             if isinstance(node, yaml.MappingNode):
-                pair = next((pair for pair in node.value if pair[0].value == step), None)
+                pair = self._by_key(node).get(step) if isinstance(step, str) else None
                 if pair is None:
                     return place_of(node)
                 key, node = pair
@@ -46,6 +47,16 @@ class Tree:
             else:
                 break
         return place_of(key if on_key else node)
+
+    def _by_key(self, node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
+        """Return the pairs of a mapping by key, the first of each: many faults may be told of one mapping."""
+        pairs = self._pairs.get(id(node))
+        if pairs is None:
+            pairs = self._pairs[id(node)] = {}
+            for pair in node.value:
+                if isinstance(pair[0], yaml.ScalarNode):
+                    pairs.setdefault(pair[0].value, pair)
+        return pairs
 
     def path(self, steps: Steps) -> str:
         """Return the steps as people read them: list items by their name where they have one."""
@@ -110,15 +121,17 @@ class _Walk:
 
     def mapping(self, node: yaml.MappingNode, steps: Steps) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        first: dict[str, yaml.Node] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._fault(key, steps, "a key that is not a word", "write key: value")
             elif key.tag == PLAIN and key.value == "<<":
                 self._fault(key, steps, "merge keys are not part of YAML 1.2", "repeat the keys")
             elif key.value in found:
-                first = next(place_of(other) for other, _ in node.value if other.value == key.value)
-                self._fault(key, (*steps, key.value), f"written twice, first in {first}", "keep one of them")
+                where = place_of(first[key.value])
+                self._fault(key, (*steps, key.value), f"written twice, first in {where}", "keep one of them")
             else:
+                first[key.value] = key
                 found[key.value] = self.value(value, (*steps, key.value))
         return found
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,6 +26,7 @@ from balancer.config.tree import TOLD
 # what others call it → what it is called here
 _ELSEWHERE = dict.fromkeys(("upstreams", "upstream", "backends", "backend", "services", "pools"), "target_groups")
 _ELSEWHERE |= dict.fromkeys(("frontends", "frontend", "entrypoints"), "listeners") | {"servers": "targets"}
+_GUESSED = 100  # unknown keys of which we look for the one that was meant: it takes a while
 _ROUNDS = 8  # each round leaves out more; three are enough for any file, the rest is caution
 
 
@@ -121,26 +123,47 @@ def _findings(errors: Iterable[tuple[Steps, ErrorDetails]]) -> list[Finding]:
     told = [(steps, error) for steps, error in errors if error["input"] is not TOLD]
     misspelt = set(_misspelt(told))
     kept = ((steps, error) for steps, error in told if error["type"] != "missing" or steps not in misspelt)
-    return [_finding(steps, error) for steps, error in kept]
+    guesses = _Guesses()
+    return [_finding(steps, error, guesses) for steps, error in kept]
+
+
+class _Guesses:
+    """Says which key was meant by an unknown one, for the first `_GUESSED` of a file."""
+
+    def __init__(self) -> None:
+        self._left = _GUESSED
+
+    def meant(self, key: str, keys: Sequence[str]) -> str | None:
+        if not self._left:
+            return None
+        self._left -= 1
+        other = _ELSEWHERE.get(key.lower())
+        return other if other in keys else _nearest(key, tuple(keys))
+
+
+@lru_cache(4 * _GUESSED)
+def _nearest(key: str, keys: tuple[str, ...]) -> str | None:
+    return nearest(key, keys)
 
 
 def _misspelt(told: Iterable[tuple[Steps, ErrorDetails]]) -> Iterator[Steps]:
     """Yield the keys that are not there but under another spelling, or that a key of a later version stands for."""
+    guesses = _Guesses()
     for steps, error in told:
         if error["type"] == "extra_forbidden":
             keys = _keys(steps[:-1])
-            meant = "action" if _in_action(steps) else _meant(str(steps[-1]), keys)
+            meant = "action" if _in_action(steps) else guesses.meant(str(steps[-1]), keys)
             later = _later(steps) is not None
             yield from ((*steps[:-1], key) for key in (keys if later else [meant] if meant else []))
 
 
-def _finding(steps: Steps, error: ErrorDetails) -> Finding:
+def _finding(steps: Steps, error: ErrorDetails, guesses: _Guesses) -> Finding:
     kind, value = error["type"], error["input"]
     if kind == OURS:
         context = error["ctx"]
         return Finding(steps, context["problem"], context["remedy"], on_key=error["loc"][-1] == "[key]")
     if kind == "extra_forbidden":
-        return _unknown_key(steps, value)
+        return _unknown_key(steps, value, guesses)
     if kind == "missing":
         return Finding(steps, "is missing", f"write {steps[-1]}: {_example(steps)}")
     if kind == "model_type":
@@ -165,12 +188,7 @@ def _in_action(steps: Steps) -> bool:
     return len(steps) > 2 and steps[-3] == "rules" and steps[-1] in _keys((*steps[:-1], "action"))
 
 
-def _meant(key: str, keys: list[str]) -> str | None:
-    other = _ELSEWHERE.get(key.lower())
-    return other if other in keys else nearest(key, keys)
-
-
-def _unknown_key(steps: Steps, value: object) -> Finding:
+def _unknown_key(steps: Steps, value: object, guesses: _Guesses) -> Finding:
     key = str(steps[-1])
     later = _later(steps)
     if later is not None:
@@ -183,7 +201,7 @@ def _unknown_key(steps: Steps, value: object) -> Finding:
         told = value if isinstance(value, str) else "…"
         return Finding(steps, f"{key} stands under action", f"write action: {{{key}: {told}}}", on_key=True)
     keys = _keys(steps[:-1])
-    meant = _meant(key, keys)
+    meant = guesses.meant(key, keys)
     remedy = f"write {meant}" if meant else f"known here: {', '.join(keys)}"
     return Finding(steps, "unknown key", remedy, on_key=True)
 

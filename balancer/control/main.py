@@ -58,11 +58,11 @@ class Program:
             self._go(part)
         try:
             if self._start.snapshot is not None:
-                await self._resume(codec.decode(self._start.snapshot))
+                self._resume(codec.decode(self._start.snapshot))
             elif await self._begin():
                 self._channel.send({"is": "fail", "exit": INPUT_FAULT})
                 return INPUT_FAULT
-            self._go(self.reload.watch())
+            self._go(self._follow_files())
             self._go(self._announce())
             await control.ended.wait()
         finally:
@@ -90,22 +90,33 @@ class Program:
         self.readiness.began(anew=False)
         return faults
 
-    async def _resume(self, running: Snapshot) -> None:
-        """Go on with the snapshot that runs, with the states on the board; then see what is on disk."""
+    def _resume(self, running: Snapshot) -> None:
+        """Go on with the snapshot that runs, with the states on the board. What is on disk is read after that."""
         control = self.control
         kept = kept_on_board(self._board, running, instant())
         leaving = {key for key, one in kept.items() if one.leaving}
         base = as_written(running, leaving)
-        loaded = await self.reload.read()
-        if loaded.snapshot is not None and _mark(loaded.snapshot) == self._board.cells[layout.CONFIG_HASH]:
-            base = replace(loaded.snapshot, version=running.version)
         control.adopt(running, base, kept, leaving)
         control.dns.recall(known_addresses(running, leaving))
-        self.reload.taken(base, self._board.cells[layout.CONFIG_LOADED] / 1000)
+        self.reload.resumed(base, self._board.cells[layout.CONFIG_LOADED] / 1000, self._recognise)
         self.readiness.began(anew=True)
         log.info("control started anew", version=running.version, revision=running.revision, targets=len(kept))
         self._go(self._admin_again(base))
-        await self.reload.apply("start", loaded)
+
+    def _recognise(self, found: Snapshot) -> None:
+        """Take what is on disk for the text of what runs, if it is that: a snapshot does not say all of it."""
+        control, base = self.control, self.control.base
+        if base is not None and _mark(found) == self._board.cells[layout.CONFIG_HASH]:
+            base = replace(found, version=base.version)
+            control.published.base = base
+            control.want_names(base)
+            self.reload.taken(base, self.reload.loaded_at_wall)
+
+    async def _follow_files(self) -> None:
+        """Take over what is on disk whenever it changes; a control that starts anew begins with looking."""
+        if self._start.snapshot is not None:
+            await self.reload.apply("start")
+        await self.reload.watch()
 
     async def _take(self, base: Snapshot) -> float:
         """Have workers take `base`; return since when it runs, as a control that starts anew will read it."""

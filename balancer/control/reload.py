@@ -22,7 +22,7 @@ from typing import TypeVar
 from balancer.board import layout
 from balancer.board.slots import NoRoom
 from balancer.config import processors
-from balancer.config.fault import Fault
+from balancer.config.fault import Fault, few
 from balancer.config.load import Loaded, load
 from balancer.config.plan import Change, diff, restart_faults
 from balancer.control import log
@@ -57,6 +57,7 @@ class Reload:
         self.last = LastReload()
         self.loaded_at_wall = 0.0
         self._take = take
+        self._recognise: Callable[[Snapshot], None] | None = None
         self._watch = Watch(config)
         self._lock = asyncio.Lock()
         self._again_at = inf  # when what was refused in passing is tried again (monotonic)
@@ -84,11 +85,20 @@ class Reload:
 
     def _load(self, nofile: int) -> Loaded:
         loaded = load(self.config, os.environ, cpus=self._cpus, nofile=nofile)
+        loaded = replace(loaded, faults=few(loaded.faults), warnings=few(loaded.warnings))
         if loaded.snapshot is None:
             return loaded
         snapshot = shared(self.base, loaded.snapshot) if self.base is not None else loaded.snapshot
         hash_of(snapshot)  # here, where nobody waits for it
         return replace(loaded, snapshot=snapshot)
+
+    def resumed(self, base: Snapshot, at_wall: float, recognise: Callable[[Snapshot], None]) -> None:
+        """Take note of what runs, as the board and the workers know it.
+
+        `recognise` is told what is found on disk before that is compared: it may call `taken` with the exact text.
+        """
+        self.taken(base, at_wall)
+        self._recognise = recognise
 
     async def apply(self, origin: str, loaded: Loaded | None = None) -> Outcome:
         """Take over what is on disk, or was `loaded` just now; `origin`: file, signal, admin, start. One at a time."""
@@ -121,6 +131,9 @@ class Reload:
         return outcome
 
     async def _apply(self, loaded: Loaded) -> Outcome:
+        if self._recognise is not None and loaded.snapshot is not None:
+            self._recognise(loaded.snapshot)
+            self._recognise = None
         old, new = self.base, loaded.snapshot
         if new is None or old is None:
             return Outcome(False, old.version if old is not None else 0, faults=loaded.faults)
@@ -217,5 +230,5 @@ def sentence(change: Change) -> str:
 
 
 def _place(fault: Fault) -> dict[str, object]:
-    where = f"{fault.file}:{fault.line}:{fault.column}"
+    where = f"{fault.file}:{fault.line}:{fault.column}" if fault.file else None
     return {"at": where, "path": fault.path or None, "problem": fault.problem, "remedy": fault.remedy}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from balancer.model.secret import ANY, is_secret
 from balancer.model.snapshot import Rule
 from balancer.routing.patterns import ANY_PATH, PathKind, PathPattern, Predicates, host_pattern, path_pattern
 from balancer.routing.router import alternatives, host_fits, path_fits
@@ -96,8 +97,10 @@ def _eliminated(rule: Rule) -> str:
 
 
 def _clause(kind: str, name: str, value: str) -> str:
-    if value == "*":
+    if value == ANY:
         return f"its {kind} {name} was missing"
+    if is_secret(name):
+        return f"its {kind} {name} was missing or had another value"
     return f"its {kind} {name} was not {f'like {value[1:]!r}' if value.startswith('~') else repr(value)}"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import quote, unquote_plus
 
+from balancer.model.secret import ANY, is_secret
 from balancer.model.snapshot import Match
 from balancer.routing.paths import host_key, normalise
 
@@ -66,12 +67,13 @@ def host_pattern(written: str) -> tuple[str, bool]:
 class Value:
     """What a header or a query key must say."""
 
-    __slots__ = ("_exact", "_regex", "written")
+    __slots__ = ("_exact", "_regex", "otherwise")
 
-    def __init__(self, written: str) -> None:
-        self.written = written
+    def __init__(self, name: str, written: str) -> None:
+        known = not is_secret(name) or written == ANY
+        self.otherwise = f"is not {written!r}" if known else "is missing or has another value"
         self._regex = re.compile(written[1:]) if written.startswith("~") else None
-        self._exact = None if written == "*" or self._regex else written
+        self._exact = None if written == ANY or self._regex else written
 
     def fits(self, value: str | None) -> bool:
         """Return whether the value (None: absent) is as asked."""
@@ -92,8 +94,8 @@ class Predicates:
         if "GET" in methods:
             methods.add("HEAD")
         self.methods: frozenset[str] = frozenset(methods)
-        self.headers = tuple((name.lower(), Value(value)) for name, value in match.headers)
-        self.query = tuple((name, Value(value)) for name, value in match.query)
+        self.headers = tuple((name.lower(), Value(name, value)) for name, value in match.headers)
+        self.query = tuple((name, Value(name, value)) for name, value in match.query)
         self.count = bool(match.methods) + len(self.headers) + len(self.query)
 
     def first_misfit(self, method: str, query: str, headers: Mapping[str, str]) -> str:
@@ -102,10 +104,10 @@ class Predicates:
             return "method"
         for name, value in self.headers:
             if not value.fits(headers.get(name)):
-                return f"header {name} is not {value.written!r}"
+                return f"header {name} {value.otherwise}"
         for name, value in self.query:
             if not value.fits(query_value(query, name)):
-                return f"query key {name} is not {value.written!r}"
+                return f"query key {name} {value.otherwise}"
         return ""
 
 

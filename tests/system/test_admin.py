@@ -42,6 +42,7 @@ def get(path: str, *headers: str) -> bytes:
     return "\r\n".join((f"GET {path} HTTP/1.1", *headers)).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
 
 
+_REFUSED = "admin change was refused"  # a line of its own, about writes that were turned away
 HOST = f"Host: {ME}"
 REFUSED = [
     ("a host with brackets and more", get("/metrics", "Host: [127.0.0.1].evil.example"), 403),
@@ -71,8 +72,7 @@ def test_what_cannot_be_taken_is_a_problem_and_no_trouble_in_the_log(plain: Bala
     assert (answer.status, problem["status"]) == (status, status)
     assert (answer.get("Content-Type") or "").startswith("application/problem+json")
     assert answer.get("X-Content-Type-Options") == "nosniff"
-    said = plain.log_text()[before:].splitlines()
-    assert [one for one in said if " INFO " not in one and " admin change was refused " not in one] == []
+    assert [one for one in plain.log_text()[before:].splitlines() if " INFO " not in one and _REFUSED not in one] == []
 
 
 def test_a_body_that_does_not_come_is_waited_for_ten_seconds_and_no_more(plain: Balancer) -> None:
@@ -201,9 +201,8 @@ def test_a_unix_socket_is_enough_for_every_command_and_survives_control(tmp_path
             assert "no change" in run_for(admin, "reload").stdout
             log = balancer.err.read_text()
             assert f"INFO admin on {admin}" in log
-            assert re.search(
-                rf'admin change was made from="uid {os.getuid()} pid \d+" request="POST /api/v1/reload"', log
-            )
+            told = rf'asked for, nothing changed from="uid {os.getuid()} pid \d+" request="POST /api/v1/reload"'
+            assert re.search(f"admin change was {told}", log)
             os.kill(status["control"]["pid"], signal.SIGKILL)
             wait_for(lambda: run_for(admin, "health").returncode == 0, 15, "control is back behind the same path")
             assert json.loads(run_for(admin, "status", "--json").stdout)["control"]["pid"] != status["control"]["pid"]
@@ -244,7 +243,7 @@ def test_a_write_on_what_has_changed_since_is_refused(plain: Balancer) -> None:
 
 def test_each_change_and_each_refused_attempt_is_a_line_in_the_log(plain: Balancer) -> None:
     before = len(plain.log_text())
-    ask(plain, "POST", "/api/v1/reload")
+    ask(plain, "PUT", "/api/v1/target_groups/up/targets/up1/weight", body=b'{"weight": 7}')
     ask(plain, "PUT", "/api/v1/target_groups/up/targets/up1/weight", body=b"nonsense")
     ask(plain, "POST", "/api/v1/reload", "Origin: http://evil.example")
     ask(plain, "GET", "/api/v1/status")
@@ -254,7 +253,41 @@ def test_each_change_and_each_refused_attempt_is_a_line_in_the_log(plain: Balanc
 
     wait_for(lambda: len(lines()) == 3, 3, lambda: f"three lines: {lines()}")
     made, asked, refused = (re.sub(r"^\S+ |(?<=127.0.0.1:)\d+", "", one) for one in lines())
-    assert made == 'INFO admin change was made from=127.0.0.1: request="POST /api/v1/reload" status=200'
     path = "/api/v1/target_groups/up/targets/up1/weight"
+    assert made == f'INFO admin change was made from=127.0.0.1: request="PUT {path}" status=200'
     assert asked == f'INFO admin change was asked for from=127.0.0.1: request="PUT {path}" status=400'
     assert refused == 'WARNING admin change was refused from=127.0.0.1: request="POST /api/v1/reload" status=403'
+
+
+def test_a_write_that_changes_nothing_is_not_said_to_have_changed_something(plain: Balancer) -> None:
+    target = "/api/v1/target_groups/up/targets/up1"
+    ask(plain, "POST", f"{target}/drain")
+    ask(plain, "POST", f"{target}/undrain")
+    ask(plain, "DELETE", f"{target}/weight")
+    before = len(plain.log_text())
+    assert ask(plain, "POST", f"{target}/undrain").status == 200
+    assert ask(plain, "DELETE", f"{target}/weight").status == 200
+    assert ask(plain, "POST", "/api/v1/reload").status == 200
+    told = "admin change was asked for, nothing changed"
+    wait_for(lambda: plain.log_text()[before:].count(told) == 3, 3, "three lines")
+    assert "admin change was made" not in plain.log_text()[before:].partition(told)[2]
+
+
+def test_a_group_that_is_none_is_refused_however_it_is_written(plain: Balancer) -> None:
+    before = len(plain.log_text())
+    for group in (rb"\ud800", b"g" * 60_000, b"demo"):
+        answer = ask(plain, "POST", "/api/v1/drills", body=b'{"zone":"zone-a","group":"' + group + b'"}')
+        assert answer.status == 404
+        assert len(answer.body) < 1000
+    log = plain.log_text()[before:]
+    assert "Traceback" not in log
+    assert max(map(len, log.splitlines())) < 1000
+
+
+def test_several_lines_of_if_match_are_one_list(plain: Balancer) -> None:
+    target = "/api/v1/target_groups/up/targets/up1"
+    tag = ask(plain, "GET", target).get("etag")
+    other = 'If-Match: "old"'
+    assert ask(plain, "DELETE", f"{target}/weight", f"{other}\r\nIf-Match: {tag}").status == 200
+    assert ask(plain, "DELETE", f"{target}/weight", f'{other}\r\nIf-Match: "older"').status == 412
+    assert ask(plain, "DELETE", f"{target}/weight", "If-Match: *\r\nIf-Match: garbage").status == 400

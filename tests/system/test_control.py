@@ -223,6 +223,38 @@ def test_a_broken_file_changes_nothing_and_is_reported_everywhere() -> None:
         assert balancer.metrics().sum("config_last_reload_success") == 1
 
 
+@pytest.mark.parametrize(
+    "bad",
+    ["x: {" + ",".join(["a: 1"] * 100_000) + "}\n", "".join(f"k{n}: 1\n" for n in range(20_000))],
+    ids=["a hundred thousand keys twice", "twenty thousand unknown keys"],
+)
+def test_a_file_with_very_many_faults_neither_stops_control_nor_keeps_a_good_one_waiting(bad: str) -> None:
+    with Recorder() as recorder, Balancer(configs.simple(recorder.address)) as balancer:
+        pid, good = balancer.control_pid(), balancer.file.read_text()
+        _by_rename(balancer.file, good + bad)
+        wait_for(lambda: balancer.get("/healthz") and not balancer.status()["config"]["last_reload"]["success"], 30)
+        faults = balancer.status()["config"]["last_reload"]["faults"]
+        assert len(faults) == 101
+        assert re.fullmatch(r"and \d+ more \(balancer check --json shows all\)", faults[-1]["message"])
+        assert balancer.log_text().count("configuration was rejected") == 101
+        assert balancer.control_pid() == pid
+        balancer.kill(pid)  # the next one answers before it has read the file
+
+        def back() -> bool:
+            try:
+                return balancer.control_pid() != pid
+            except OSError:
+                return False
+
+        wait_for(back, 10, "another control")
+        successor = balancer.control_pid()
+        wait_for(lambda: balancer.log_text().count("origin=start") == 101, 30, "the next control has read the file")
+        _by_rename(balancer.file, good + "stop_timeout: 9s\n")
+        wait_for(lambda: balancer.status()["config"]["version"] == 2, 15, "the good file is in force")
+        assert balancer.control_pid() == successor
+        assert get(balancer) == 200
+
+
 def _in_place(file: Path, text: str) -> None:
     file.write_text(text)
 

@@ -189,7 +189,9 @@ def test_a_wish_that_cannot_be_understood_is_a_problem(balancer: Balancer) -> No
     assert "did you mean 'zone-a'?" in command(balancer, "zone-aa", "--yes", code=1)
     assert "add --yes" in command(balancer, "zone-a", code=2)
     assert "would happen" in command(balancer, "zone-a", "--dry-run")
-    assert "no target of none is in zone zone-a" in command(balancer, "zone-a", "--group", "none", "--dry-run", code=1)
+    assert "there is no target group 'none' (there are up)" in command(
+        balancer, "zone-a", "--group", "none", "--dry-run", code=1
+    )
     assert "no drill runs" in command(balancer, "--stop", code=1)
     for wish in ({"zone": "zone-a", "for": "2h"}, {"zone": "zone-a", "for": "60"}, {"zone": "zone-a", "x": 1}, {}):
         assert post(balancer, **wish)[0] == 400, wish

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from balancer.config.fields import WRITTEN, Duration, Text, one_of, option, time, whole
-from balancer.config.http_words import HeaderName, HeaderValue, Method, Statuses, UrlPath
+from balancer.config.http_words import Method, ProbeHeaderName, SentValue, Statuses, UrlPath
 from balancer.config.later import CHECK_TYPES
 from balancer.config.sections.section import Section
 from balancer.model import snapshot as model
@@ -23,7 +23,7 @@ class HealthCheck(Section):
     path: UrlPath = option(_D.path, "What an http check asks for.", "/healthz")
     method: Method = option(_D.method, "The method of an http check.", "HEAD")
     host: Text = option(_D.host, "The Host of an http check; left out: the target's address.", "app.example.com")
-    headers: dict[HeaderName, HeaderValue] = option({}, "Further header fields of an http check.", {"x-probe": "1"})
+    headers: dict[ProbeHeaderName, SentValue] = option({}, "Further header fields of an http check.", {"x-probe": "1"})
     interval: Duration = time(_D.interval, "From one probe of a target to the next, give or take a tenth.", "2s")
     timeout: Duration = time(_D.timeout, "For the whole probe.", "1s")
     unhealthy_threshold: Threshold = option(_D.unhealthy_threshold, "Failed probes in a row that take a target out.", 2)

@@ -17,6 +17,7 @@ from balancer.config.http_words import (
     Method,
     PathPattern,
     RedirectStatus,
+    SentValue,
 )
 from balancer.config.sections.rate_limit import RateLimit
 from balancer.config.sections.section import Section
@@ -82,7 +83,7 @@ class FixedResponse(Section):
 
     status: Annotated[int, whole(200, 599)] = option(_FIXED.status, "The status of the answer.", 503)
     body: Lines = option(_FIXED.body, "The body, at most 64 KiB.", "back at noon\n")
-    content_type: HeaderValue = option(_FIXED.content_type, "The type of the body.", "text/html; charset=utf-8")
+    content_type: SentValue = option(_FIXED.content_type, "The type of the body.", "text/html; charset=utf-8")
 
 
 class Action(Section):

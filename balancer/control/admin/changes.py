@@ -20,6 +20,7 @@ from balancer.control.reload import Reload
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+_CHANGED = "balancer_changed"
 _READ_WITH_TAG = frozenset({"/api/v1/config", "/api/v1/status"})
 
 
@@ -33,7 +34,8 @@ class Changes:
 
     async def answer(self, request: web.Request, handler: Answer) -> web.StreamResponse:
         """Return the handler's answer with the tag of what it is about, or 412 where it has changed since."""
-        if_match = request.headers.get("If-Match") if self._conditional(request) else None
+        lines = request.headers.getall("If-Match", ()) if self._conditional(request) else ()
+        if_match = ", ".join(lines) if lines else None  # several lines are one list. Source: RFC 9110 section 5.3
         # Nothing may come between the look and the change, which may take time: but only for those who look.
         async with self._one_at_a_time if if_match is not None else contextlib.nullcontext():
             try:
@@ -86,7 +88,17 @@ class Changes:
             door.LOG.warning(line, log.quoted(who), log.quoted(what), answer.status)
         else:
             told = {"from": who, "by": "token" if by_token else None, "request": what, "status": answer.status}
-            log.info("admin change was asked for" if answer.status >= 400 else "admin change was made", **told)
+            if answer.status >= 400:
+                log.info("admin change was asked for", **told)
+            elif request.get(_CHANGED, True):
+                log.info("admin change was made", **told)
+            else:
+                log.info("admin change was asked for, nothing changed", **told)
+
+
+def changes_nothing(request: web.Request) -> None:
+    """Take note that a write was answered well, but there was nothing to change."""
+    request[_CHANGED] = False
 
 
 def who(request: web.Request) -> str:

@@ -9,12 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from balancer.control.admin import bodies, problems
+from balancer.control.admin.changes import changes_nothing
 from balancer.control.drill.course import Wish
 from balancer.control.drill.driller import LONGEST, Driller, Refused
 from balancer.model.units import format_duration, parse_duration
 
 _KEYS = frozenset({"zone", "group", "for", "before", "max_failures", "dry_run"})
 _LONGEST_BEFORE = 60.0
+_SHOWN = 128  # characters of what was sent that an answer repeats
 
 
 class _BadRequest(Exception):
@@ -46,9 +48,14 @@ class Drills:
             return problems.answer(400, str(bad))
         zones = self._driller.zones()
         if wish.zone not in zones:
-            near = difflib.get_close_matches(wish.zone, zones, n=1)
+            near = difflib.get_close_matches(wish.zone[:_SHOWN], zones, n=1)
             remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(zones) or 'none'}"
-            return problems.answer(404, f"no target is in zone {wish.zone!r} ({remedy})")
+            return problems.answer(404, f"no target is in zone {_quoted(wish.zone)} ({remedy})")
+        groups = self._driller.groups()
+        if wish.group is not None and wish.group not in groups:
+            near = difflib.get_close_matches(wish.group[:_SHOWN], groups, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(groups) or 'none'}"
+            return problems.answer(404, f"there is no target group {_quoted(wish.group)} ({remedy})")
         try:
             if not dry_run:
                 return _json(self._driller.begin(wish))
@@ -57,6 +64,7 @@ class Drills:
             why = refused.why
         if why:
             return problems.answer(409, f"{wish.zone} cannot be failed now: {'; '.join(why)}", refusals=list(why))
+        changes_nothing(request)
         return _json({"zone": wish.zone, "allowed": True, "for_s": wish.seconds})
 
     async def stop_drill(self, request: web.Request) -> web.Response:
@@ -73,13 +81,17 @@ class Drills:
         return next((one for one in self._driller.reports() if one["id"] == name), None)
 
 
+def _quoted(text: str) -> str:
+    return repr(text[:_SHOWN])
+
+
 def _wish(body: bytes) -> tuple[Wish, bool]:
     document = bodies.document(body)
     if not isinstance(document, dict) or not isinstance(document.get("zone"), str):
         raise _BadRequest('send {"zone": "zone-a", "for": "60s"}')
     unknown = sorted(set(document) - _KEYS)
     if unknown:
-        raise _BadRequest(f"unknown key {unknown[0]!r} (write one of {', '.join(sorted(_KEYS))})")
+        raise _BadRequest(f"unknown key {_quoted(unknown[0])} (write one of {', '.join(sorted(_KEYS))})")
     group, most, dry_run = document.get("group"), document.get("max_failures", 1.0), document.get("dry_run", False)
     if group is not None and not isinstance(group, str):
         raise _BadRequest("group: is no name of a target group")
@@ -97,7 +109,7 @@ def _duration(document: dict[str, Any], key: str, default: str, least: float, mo
     seconds = parse_duration(value) if isinstance(value, str) else None
     if seconds is None or not least <= seconds <= most:
         bounds = f"{format_duration(least)} to {format_duration(most)}"
-        raise _BadRequest(f"{key}: {value!r} is no duration from {bounds} (write {default})")
+        raise _BadRequest(f"{key}: {repr(value)[:_SHOWN]} is no duration from {bounds} (write {default})")
     return seconds
 
 

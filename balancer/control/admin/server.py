@@ -11,9 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from balancer import __version__
+from balancer.config.fault import MOST as MOST_FAULTS
 from balancer.control import log, metrics
 from balancer.control.admin import address, door, guard, openapi, page, problems, views
-from balancer.control.admin.changes import Changes, who
+from balancer.control.admin.changes import Changes, changes_nothing, who
 from balancer.control.admin.drills import Drills
 from balancer.control.admin.routes import HTML, JSON, MOST_REQUESTS, ROUTES
 from balancer.control.admin.steering import Steering
@@ -214,17 +215,21 @@ class AdminServer:
     async def config(self, _request: web.Request) -> web.Response:
         return _json(views.config(self._look()[0]))
 
-    async def reload(self, _request: web.Request) -> web.Response:
+    async def reload(self, request: web.Request) -> web.Response:
         if self._control.stopping:
             return problems.answer(503, "the balancer is stopping")
+        before = self._reload.base
         outcome = await self._reload.apply("admin")
+        if outcome.success and before is not None and outcome.version == before.version:
+            changes_nothing(request)
         kept = views.orders_kept(self._look()[0])
         if outcome.passing:
             detail = "the workers did not all answer; nothing has changed, and it is tried again in a moment"
             return problems.answer(503, detail, **views.outcome(outcome, kept))
         if not outcome.success:
             count = len(outcome.faults)
-            detail = f"the configuration has {count} fault{'' if count == 1 else 's'}; nothing has changed"
+            told = f"more than {MOST_FAULTS}" if count > MOST_FAULTS else str(count)
+            detail = f"the configuration has {told} fault{'' if count == 1 else 's'}; nothing has changed"
             return problems.answer(422, detail, **views.outcome(outcome, kept))
         return _json(views.outcome(outcome, kept))
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from balancer.control import log
 from balancer.control.admin import bodies, problems, views
+from balancer.control.admin.changes import changes_nothing
 from balancer.control.facts import Key
 from balancer.control.loop import Control
 from balancer.control.orders import Order
@@ -39,6 +40,8 @@ class Steering:
             return refusal
         if record.order.drain is not True:
             self._order(record, replace(record.order, drain=True, drain_at=time.time()), "drain was ordered")
+        else:
+            changes_nothing(request)
         return self._answer(record.key)
 
     async def undrain(self, request: web.Request) -> web.Response:
@@ -53,6 +56,8 @@ class Steering:
             at = time.time() if wanted is False else 0.0
             order = replace(record.order, drain=wanted, drain_at=at, asked=False, away=False)
             self._order(record, order, "drain was ended")
+        else:
+            changes_nothing(request)
         return self._answer(record.key)
 
     async def weigh(self, request: web.Request) -> web.Response:
@@ -73,6 +78,8 @@ class Steering:
             self._order(
                 record, replace(record.order, weight=None, weight_at=0.0), "weight is the configuration's again"
             )
+        else:
+            changes_nothing(request)
         return self._answer(record.key)
 
     def _find(self, request: web.Request) -> Record | None:

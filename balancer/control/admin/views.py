@@ -17,8 +17,8 @@ from balancer.control.reload import Outcome
 from balancer.control.stats import Stats
 from balancer.model import codec
 from balancer.model.names import State
+from balancer.model.secret import MASK, masked
 
-MASK = "***"
 _LEAVING = (State.DRAINING, State.DISABLED)
 
 Json = dict[str, Any]
@@ -98,13 +98,20 @@ def config(picture: Picture) -> Json:
     for group in document["snapshot"]["target_groups"]:
         check = group["health_check"]
         if check is not None:
-            check["headers"] = [[name, _masked(name, value)] for name, value in check["headers"]]
+            check["headers"] = _masked(check["headers"])
+    for rule in (rule for listener in document["snapshot"]["listeners"] for rule in listener["rules"]):
+        match = rule["match"]
+        match["headers"], match["query"] = _masked(match["headers"]), _masked(match["query"])
     return {
         "snapshot": document,
         "version": picture.snapshot.version,
         "hash": picture.config_hash,
         "loaded_at": time(picture.loaded_at_wall),
     }
+
+
+def _masked(pairs: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[name, masked(name, value)] for name, value in pairs]
 
 
 def outcome(result: Outcome, kept: Sequence[str] = ()) -> Json:
@@ -210,8 +217,3 @@ def _probe(probe: Probe) -> Json:
         "duration_ms": round(probe.seconds * 1000, 3),
         "body": probe.body,
     }
-
-
-def _masked(name: str, value: str) -> str:
-    secret = any(word in name.lower() for word in ("authorization", "cookie", "token", "secret", "key"))
-    return MASK if secret else value

@@ -58,6 +58,10 @@ class Driller:
         running = self._control.running
         return list(dict.fromkeys(t.zone for g in running.target_groups for t in g.targets)) if running else []
 
+    def groups(self) -> list[str]:
+        """Return the target groups."""
+        return list(self._control.ledger.groups)
+
     def may(self, wish: Wish) -> tuple[str, ...]:
         """Return why a drill may not begin, with numbers; nothing if it may."""
         if self.course is not None and self.course.stage is not Stage.DONE:
@@ -155,15 +159,16 @@ class Driller:
             self._renew()
             self._lost_before = frozenset((part.name, lost) for part in self._parts() for lost in judge.lost(part))
             control.ledger.drill([(group, zone) for group in course.groups])
-            control.write_states()
+            # Before the states, of which it is the cause: "zone was lost" comes after it in the log.
             log.warn("drill began", id=course.id, zone=zone, groups=groups, seconds=f"{course.wish.seconds:g}s")
+            control.write_states()
             return
         control.ledger.drill(())
         control.board.cells[layout.DRILL_UNTIL] = 0
-        control.write_states()
         if course.stage is Stage.RETURNING or course.ended is None:
             said = log.warn if course.end is End.GUARD_RAIL else log.info
             said("drill ended", id=course.id, zone=zone, groups=groups, reason=course.end, detail=course.detail or None)
+        control.write_states()
         if course.stage is Stage.DONE:
             log.info("drill is over", id=course.id, zone=zone, summary=report(course)["summary"])
 

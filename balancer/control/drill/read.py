@@ -11,7 +11,7 @@ from balancer.control.facts import Key
 from balancer.control.stats import Stats
 from balancer.model.reason import REASONS
 
-_SERVER_ERRORS = (4, layout.HITS_BALANCER + 4)  # the cells of 5xx in a block of hits
+_SERVER_ERRORS = 4  # the cell of 5xx that targets answered, in a block of hits; our own have reasons
 
 
 def read(stats: Stats, groups: Collection[str], zones: Mapping[Key, str], now: float) -> dict[str, Reading]:
@@ -42,4 +42,4 @@ def _hits(seen: dict[str, Reading], names: list[str], cells: list[int], zones: M
     reading = seen[group]
     if target:
         reading.finished[zones.get((group, target), "")] += sum(cells)
-    seen[group] = replace(reading, errors=reading.errors + sum(cells[cell] for cell in _SERVER_ERRORS))
+    seen[group] = replace(reading, errors=reading.errors + cells[_SERVER_ERRORS])

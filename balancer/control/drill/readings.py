@@ -10,18 +10,17 @@ from itertools import accumulate
 from balancer.board.histogram import EDGES
 from balancer.model.reason import Reason
 
-# Failures that leave no 5xx: the answer was cut, or nobody was left to count it.
-CUT = tuple(
-    reason.word
-    for reason in (Reason.RESPONSE_TRUNCATED, Reason.RESPONSE_IDLE_TIMEOUT, Reason.WORKER_LOST, Reason.TARGET_REMOVED)
-)
+# Each of these is said once of a request that failed here, whether it was answered 5xx or its answer was cut. What the
+# client did, and what is only noted of a request that went on, is none of them.
+_CUT = (Reason.RESPONSE_TRUNCATED, Reason.RESPONSE_IDLE_TIMEOUT, Reason.WORKER_LOST)
+FAILED = tuple(reason.word for reason in Reason if reason.status >= 500 or reason in _CUT)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One target group at one moment: counters since ever, by zone what has finished and what runs.
 
-    `at` in seconds, monotonic; `errors`: finished requests with a 5xx; `reasons`: failures by reason; `buckets`: the
+    `at` in seconds, monotonic; `errors`: answers of targets with a 5xx; `reasons`: failures by reason; `buckets`: the
     histogram of durations.
     """
 
@@ -39,8 +38,12 @@ class Reading:
 
     @property
     def failed(self) -> int:
-        """Requests that failed: a 5xx, or an answer that was cut."""
-        return self.errors + sum(self.reasons[word] for word in CUT)
+        """Requests that failed: a 5xx of a target, or a failure here, which may be a 5xx or a cut answer.
+
+        Our own 5xx are counted by their reason alone, as the reason is the same when it cuts an answer. A target's 5xx
+        that is cut is both, and counts twice: the board does not say how many answers are.
+        """
+        return self.errors + sum(self.reasons[word] for word in FAILED)
 
     def started(self, zone: str) -> int:
         """Return how many requests the zone has been given."""

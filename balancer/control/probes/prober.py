@@ -101,6 +101,16 @@ class Prober:
             await self._http.close()
 
     async def _probe(self, job: Job) -> None:
+        """Probe once, and see to it that the target is probed again whatever comes of that."""
+        try:
+            await self._probe_once(job)
+        except Exception:
+            log.LOG.exception("a probe failed here address=%s", log.quoted(f"{job.ip}:{job.port}"))
+            if job in self._subscribers:
+                self._schedule.again(job, self._clock(), job.check.interval, regular=True)
+                self._wake.set()
+
+    async def _probe_once(self, job: Job) -> None:
         started = self._clock()
         seen: Seen | None = None
         try:

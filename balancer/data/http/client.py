@@ -34,6 +34,7 @@ from balancer.net import connect
 if TYPE_CHECKING:
     from balancer.data.http.memory import RequestMemory
     from balancer.data.listener import LiveListener
+    from balancer.data.peers import Trust
 
 MAX_PIPELINED = 64 * 1024  # bytes of further requests that wait while one is served
 MAX_LINGER = 256 * 1024
@@ -362,7 +363,9 @@ class ClientProtocol:
 
     def shown_behind(self, block: Block) -> str:
         """Return what the access log shows of a client behind a peer that was trusted when the head was read."""
-        trust = self.exchange.trust
+        return self._shown_by(self.exchange.trust, block)
+
+    def _shown_by(self, trust: Trust | None, block: Block) -> str:
         name = trust.client_of(self.peer, block) if trust is not None else self.peer
         return f'{self.listener.shown}"client":{quote(name)},'
 
@@ -481,7 +484,9 @@ class ClientProtocol:
         record.refused(
             place,
             self.listener,
-            self.shown_behind(block) if block is not None and block.forwarded_for else self.shown,
+            self._shown_by(self.listener.trust, block)
+            if self.trusted and block is not None and block.forwarded_for
+            else self.shown,
             request_id=request_id,
             status=status,
             reason=reason,

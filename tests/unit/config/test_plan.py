@@ -11,7 +11,7 @@ import pytest
 
 from balancer.config.fault import Place
 from balancer.config.load import load
-from balancer.config.plan import diff, restart_faults
+from balancer.config.plan import Kind, diff, restart_faults
 from balancer.model.snapshot import Snapshot, Target
 
 BEFORE = """
@@ -148,6 +148,24 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
     one, other = made(tmp_path, text.replace("VALUE", "first")), made(tmp_path, text.replace("VALUE", "second"))
     changes = diff(one, other)
     assert [change.path for change in changes] == ["admin", "target_groups.demo"]
+    assert "first" not in str(changes)
+    assert "second" not in str(changes)
+    masked = made(tmp_path, text.replace("VALUE", '"***"'))
+    assert diff(masked, other) == ()
+
+
+@pytest.mark.parametrize("name", ["", "name: keyed, "])
+def test_secrets_of_rules_are_never_shown_and_a_masked_one_is_no_change(tmp_path: Path, name: str) -> None:
+    text = f"""listeners:
+  - name: web
+    address: 127.0.0.1:8080
+    rules:
+      - {{match: {{paths: [/b]}}, action: {{fixed_response: {{status: 204}}}}}}
+      - {{{name}match: {{headers: {{authorization: VALUE}}, query: {{token: VALUE}}}}, action: {{fixed_response: {{status: 204}}}}}}
+"""
+    one, other = made(tmp_path, text.replace("VALUE", "first")), made(tmp_path, text.replace("VALUE", "second"))
+    changes = diff(one, other)
+    assert [change.kind for change in changes] == [Kind.CHANGED]
     assert "first" not in str(changes)
     assert "second" not in str(changes)
     masked = made(tmp_path, text.replace("VALUE", '"***"'))

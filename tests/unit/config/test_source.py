@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from balancer.config.environment import Substituted, Unresolved, substitute
+from balancer.config.fault import Fault, few
 from balancer.config.load import load
 from balancer.config.source import read
 from balancer.config.tree import MAX_NODES
@@ -258,3 +260,31 @@ def test_a_secret_comes_from_its_file_and_the_file_is_watched(tmp_path: Path) ->
         assert loaded.snapshot is not None
         assert loaded.snapshot.admin.token == "s3cret"
         assert loaded.files == (file, secret)
+
+
+MANY = [
+    ("one key again and again", "x: {" + ",".join(["a: 1"] * 100_000) + "}\n", 100_000),
+    ("the last of many keys again and again", f"x: {{{','.join(f'k{n}: 1' for n in range(20_000))}, {','.join(['k19999: 1'] * 20_000)}}}\n", 20_000),
+    ("unknown keys", "".join(f"k{n}: 1\n" for n in range(20_000)), 20_000),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", MANY, ids=[row[0] for row in MANY])
+def test_the_time_for_a_bad_file_grows_with_its_faults_and_not_with_their_square(
+    tmp_path: Path, row: tuple[str, str, int]
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(row[1])
+    began = time.process_time()
+    loaded = load(file, {})
+    took = time.process_time() - began
+    assert len(loaded.faults) >= row[2]
+    assert took < 8  # 1 to 3 s; it was 11 s and more for 20,000 keys
+
+
+def test_of_many_faults_the_first_are_kept_and_the_rest_are_counted() -> None:
+    faults = tuple(Fault("c.yaml", line, 1, "x", "is wrong", "mend it") for line in range(1, 1001))
+    kept = few(faults)
+    assert kept[:-1] == faults[:100]
+    assert str(kept[-1]) == "and 900 more (balancer check --json shows all)"
+    assert few(faults[:100]) == faults[:100]

@@ -16,7 +16,7 @@ from balancer.control.admin.steering import Steering
 from balancer.control.facts import Instant, Probe
 from balancer.control.picture import GroupPicture, LastReload, Picture, TargetPicture, WorkerPicture, ZonePicture
 from balancer.model.names import Evidence, ProbeResult, State
-from balancer.model.snapshot import Admin, HealthCheck, Snapshot
+from balancer.model.snapshot import Admin, FixedResponse, HealthCheck, Listener, Match, Rule, Snapshot
 from tests.unit.control.scene import group, target
 
 AT = Instant(1000.0, 1_700_000_000.5)
@@ -182,6 +182,16 @@ def test_secrets_are_masked() -> None:
     shown = document["snapshot"]["snapshot"]
     assert shown["admin"]["token"] == "***"
     assert shown["target_groups"][0]["health_check"]["headers"] == [["Authorization", "***"], ["X-Probe", "1"]]
+
+
+def test_secrets_of_rules_are_masked() -> None:
+    match = Match(headers=(("authorization", "Bearer s3cret"), ("x-beta", "1")), query=(("token", "s3cret"),))
+    listener = Listener("web", "127.0.0.1:80", rules=(Rule("r", match, FixedResponse(204)),))
+    document = views.config(replace(PICTURE, snapshot=replace(PICTURE.snapshot, listeners=(listener,))))
+    assert "s3cret" not in str(document)
+    shown = document["snapshot"]["snapshot"]["listeners"][0]["rules"][0]["match"]
+    assert shown["headers"] == [["authorization", "***"], ["x-beta", "1"]]
+    assert shown["query"] == [["token", "***"]]
 
 
 def test_the_page_escapes_what_it_shows() -> None:

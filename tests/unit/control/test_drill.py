@@ -160,6 +160,18 @@ def test_what_lies_between_two_readings() -> None:
     assert phase.p50_ms is not None and 1 < phase.p50_ms < 2.5
 
 
+@pytest.mark.parametrize(
+    "reason", ["target_removed", "request_timeout", "internal_error", "connect_refused", "response_truncated"]
+)
+def test_a_failure_counts_once_whether_it_was_answered_or_cut(reason: str) -> None:
+    assert Reading(1.0, reasons=Counter({reason: 3})).failed == 3
+
+
+@pytest.mark.parametrize("reason", ["client_closed", "client_body_timeout", "budget", "rescue", "idle_timeout"])
+def test_what_a_client_did_or_a_request_survived_is_no_failure(reason: str) -> None:
+    assert Reading(1.0, reasons=Counter({reason: 3})).failed == 0
+
+
 def test_readings_of_several_groups_add_up() -> None:
     whole = together([reading(1, 1, 2, active=3, errors=4), reading(1, 10, 20, active=30, cut=1)])
     assert (whole.requests, whole.failed, whole.started("a")) == (33, 5, 44)

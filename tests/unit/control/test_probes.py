@@ -216,6 +216,36 @@ async def test_the_same_check_of_one_address_in_two_groups_is_one_probe(monkeypa
     await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.parametrize("where", ["report", "probe"])
+async def test_a_target_is_checked_again_after_a_fault_of_our_own(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    bench = Bench(monkeypatch)
+    if where == "report":
+        reports = [ValueError("a fault")]
+        monkeypatch.setattr(bench.prober, "_report", lambda key, probe: _raise(reports) or bench.report(key, probe))
+    bench.prober.assign({ONE: JOB})
+    task = asyncio.create_task(bench.prober.run())
+    await wait_for_async(lambda: bench.asked, 2.0)
+    if where == "probe":
+        bench.asked[0].set_exception(ValueError("a fault"))
+    else:
+        bench.asked[0].set_result(Seen(ProbeResult.OK))
+    await wait_for_async(lambda: "a probe failed here address=10.0.0.1:8000" in caplog.text, 2.0)
+    bench.clock.now += JOB.check.interval
+    bench.prober.assign({ONE: JOB})  # wakes it
+    await wait_for_async(lambda: len(bench.asked) == 2, 2.0)
+    bench.asked[1].set_result(Seen(ProbeResult.OK))
+    await wait_for_async(lambda: bench.got == [(ONE, ProbeResult.OK)], 2.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _raise(errors: list[ValueError]) -> None:
+    if errors:
+        raise errors.pop()
+
+
 async def test_what_ends_after_the_machine_was_asleep_says_nothing_about_a_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

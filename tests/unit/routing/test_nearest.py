@@ -90,3 +90,12 @@ def test_nothing_is_said_of_a_host_or_path_that_was_cut() -> None:
 def test_where_every_rule_fits_none_is_nearest() -> None:
     assert nearest(verdicts((Rule("all", Match(), ACTION),), 0, "GET", "a.test", "/")) is None
     assert nearest(()) is None
+
+
+def test_what_a_rule_asks_for_by_a_secret_is_not_told() -> None:
+    match = Match(headers=(("authorization", "Bearer s3cr3t"),), query=(("token", "~s3cr3t"), ("key", "*")))
+    found = verdicts([Rule("r", match, ACTION)], -1, "GET", "a.test", "/")
+    assert found[0].why == (
+        "one of these is so: its header authorization was missing or had another value, "
+        "its query key token was missing or had another value, its query key key was missing"
+    )

@@ -208,3 +208,12 @@ def test_a_router_says_what_it_looks_at() -> None:
 
 def test_a_match_makes_nothing_new() -> None:
     assert ask(RULES, "x.example", "/") is ask(RULES, "y.example", "/z")
+
+
+def test_what_a_rule_asks_for_by_a_secret_is_not_told() -> None:
+    by_header = [rule("r", headers=(("authorization", "Bearer s3cr3t"),))]
+    by_query = [rule("r", query=(("token", "~s3cr3t"),))]
+    for rules, part in ((by_header, "header authorization"), (by_query, "query key token")):
+        assert ask(Router(rules), "a", "/") == NoRule(f"nearest is rule r, but {part} is missing or has another value")
+    there = [rule("r", headers=(("authorization", "*"),))]
+    assert ask(Router(there), "a", "/") == NoRule("nearest is rule r, but header authorization is not '*'")
