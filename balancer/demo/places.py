@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 from pathlib import Path
 
 HOST = "127.0.0.1"
+_FIRST_PORT = 10_000  # below are those that programs are known by
 PACKAGE = Path(__file__).resolve().parent
 HOME = PACKAGE.parents[1]  # the folder that the package `balancer` lies in: the repository, or site-packages
 
@@ -63,7 +65,13 @@ def _why_not(port: int) -> str | None:
 
 
 def _any_port() -> int:
+    """Return a port that nobody has, and that the kernel gives to no one else before we take it."""
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for port in (
+        random.sample(range(_FIRST_PORT, lowest), min(100, lowest - _FIRST_PORT)) if lowest > _FIRST_PORT else ()
+    ):
+        if _why_not(port) is None:
+            return port
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        return int(probe.getsockname()[1])

@@ -13,7 +13,8 @@ from tests.support import http1
 from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, Answers, stage, whole_request
 
-HALF = settings(max_examples=settings().max_examples // 2)  # each example is a worker from its start to its end
+# Each example is a worker from its start to its end.
+HALF = settings(max_examples=settings().max_examples // 2, deadline=None)
 Seen = list[tuple[tuple[bytes, ...], http1.Headers, bytes]]
 
 
