@@ -162,7 +162,8 @@ def test_killed_workers_under_load_cost_only_what_was_inside_and_are_replaced_wi
         said = [
             line for line in balancer.log_text().splitlines() if f"worker was lost place={place} pid={victim} " in line
         ]
-        assert len(said) == 1 and "restart_in=0s" in said[0], balancer.log_text()[-2000:]
+        # At once; where the one before it in this place has died young too, a tenth of a second later.
+        assert len(said) == 1 and said[0].endswith(("restart_in=0s", "restart_in=0.1s")), balancer.log_text()[-2000:]
         assert -0.01 < datetime.fromisoformat(said[0].split(" ", 1)[0]).timestamp() - killed < AT_ONCE
         bounds.append(patience(1.0, "balancer.process.worker", "balancer.data.live"))
         for client in held:
