@@ -179,7 +179,8 @@ class LiveListener:
 
     def _watched(self) -> int:
         """Return how many copies of the socket to watch; those of one turn could be more than a limit has room for."""
-        return 1 if self.spec.limits.connections else WATCHED
+        limits = self.spec.limits
+        return 1 if limits.connections or limits.connections_per_client else WATCHED
 
     def _close_servers(self, but: int = 0) -> None:
         for server in self._servers[but:]:
