@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from balancer.data.place import Place, log
+from balancer.data.turns import Turns
 from balancer.health.overload import excess, worst
 
 if TYPE_CHECKING:
@@ -24,36 +25,36 @@ _SLICE = 1024  # connections asked before others have their turn
 class Buffers:
     """What waits in one worker; `total`: bytes, as of the last look."""
 
-    __slots__ = ("_holders", "_next", "_place", "_rest", "limit", "total")
+    __slots__ = ("_holders", "_next", "_place", "_round", "limit", "total")
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self.limit = 0  # bytes; 0: none
         self.total = 0
         self._next = 0.0
-        self._rest: list[ClientProtocol] = []  # still to be asked in this look
+        self._round: Turns[ClientProtocol] = Turns()  # of this look
         self._holders: list[tuple[ClientProtocol, float, int]] = []
 
     def look(self, clients: Iterable[ClientProtocol], now: float) -> bool:
         """Add up what waits, if it is time to, and end who must; return True if more are to be asked: `go_on`."""
-        if self._rest:  # of the look before
+        if self._round:  # of the look before
             return True
         if now < self._next and not 0 < self.limit <= 2 * self.total:
             return False
         self._next = now + PERIOD
-        self._rest = list(clients)
+        self._round.begin(clients)
         self._holders = []
         return self._ask()
 
     def go_on(self) -> bool:
         """Ask some more, if a look is not over; return True if others are left for a later turn."""
-        return bool(self._rest) and self._ask()
+        return bool(self._round) and self._ask()
 
     def _ask(self) -> bool:
-        part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
-        # Who has left since the look began holds nothing.
-        self._holders += [(one, *one.waiting()) for one in part if one.is_busy and one in one.listener.connections]
-        if self._rest:
+        for one in self._round.take(_SLICE):
+            if one.is_busy and one in one.listener.connections:  # who has left since the look began holds nothing
+                self._holders.append((one, *one.waiting()))
+        if self._round:
             return True
         holders, self._holders = self._holders, []
         self.total = sum(size for _, _, size in holders)

@@ -9,6 +9,8 @@ import logging
 import math
 from typing import Protocol
 
+from balancer.data.turns import Turns
+
 PERIOD = 0.1  # seconds between two looks
 NEVER = math.inf
 log = logging.getLogger("balancer.worker")
@@ -28,17 +30,17 @@ class Watched(Protocol):
 class Deadlines:
     """The connections of one worker, by their next deadline."""
 
-    __slots__ = ("_rest", "watched")
+    __slots__ = ("_round", "watched")
 
     def __init__(self) -> None:
         self.watched: set[Watched] = set()
-        self._rest: list[Watched] = []
+        self._round: Turns[Watched] = Turns()
 
     def look(self, now: float) -> bool:
         """Tell some of the connections that are over; return True if more wait to be looked at in this round."""
-        if not self._rest:
-            self._rest = list(self.watched)
-        part, self._rest = self._rest[:_SLICE], self._rest[_SLICE:]
+        if not self._round:
+            self._round.begin(self.watched)
+        part = self._round.take(_SLICE)
         left = _ENDED
         for number, item in enumerate(part, 1):
             if item.deadline <= now and item in self.watched:  # one may have ended another of the same round
@@ -49,6 +51,6 @@ class Deadlines:
                     item.deadline = NEVER
                 left -= 1
                 if not left:
-                    self._rest = part[number:] + self._rest
+                    self._round.give_back(len(part) - number)
                     break
-        return bool(self._rest)
+        return bool(self._round)

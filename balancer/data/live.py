@@ -28,6 +28,7 @@ from balancer.data.http.exchange import Exchange
 from balancer.data.listener import LiveListener
 from balancer.data.place import Place, log
 from balancer.data.target import LiveTarget, settings
+from balancer.data.turns import Turns
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Snapshot
 from balancer.routing.router import Router
@@ -70,7 +71,7 @@ class Live:
         self._next: _Next | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._minute = 0.0
-        self._to_note: list[Exchange] = []  # under way as a round of looks at them began
+        self._to_note: Turns[Exchange] = Turns()  # requests under way
         self._due = time.monotonic()  # when the clock's next turn should come
         self.buffers = Buffers(self.place)
         self._tick()
@@ -274,9 +275,8 @@ class Live:
         more |= self._add_up(self.buffers.look((one for each in everybody for one in each.connections), now))
         place.show(sum(listener.active for listener in everybody))
         if not self._to_note:
-            self._to_note = list(self._under_way())
-        part, self._to_note = self._to_note[:_NOTED], self._to_note[_NOTED:]
-        place.recent.look(now, (exchange for exchange in part if exchange.client.serving))
+            self._to_note.begin(self._under_way())
+        place.recent.look(now, (exchange for exchange in self._to_note.take(_NOTED) if exchange.client.serving))
         place.access_log.flush()
         if place.access_log.missing and place.access_log.open_again(now):
             log.info("access log opened path=%s", self.snapshot.access_log.path)

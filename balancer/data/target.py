@@ -21,6 +21,7 @@ from balancer.data.access_log import quote
 from balancer.data.deadlines import NEVER
 from balancer.data.http.response_head import NO_RESPONSE
 from balancer.data.place import Place, log
+from balancer.data.turns import Turns
 from balancer.health.ejection import Streaks
 from balancer.model.names import Evidence, State
 from balancer.model.reason import REASON_CODES, Reason
@@ -117,7 +118,7 @@ class LiveTarget:
         self.last_head, self.last_response = b"HTTP/1.1", NO_RESPONSE  # most often the next is the same
         self._dialling: dict[asyncio.Task[None], tuple[Exchange, int]] = {}  # for whom, at which serial
         self._look_at = 0.0  # when windows are looked at again
-        self._to_look_at: list[UpstreamProtocol] = []  # in this round
+        self._to_look_at: Turns[UpstreamProtocol] = Turns()
         self._part = 0  # so many of them in one turn
         self.cell = slots.get(f"target|{group.name}|{spec.name}", -1)
         self.active_cell = (self.cell if self.cell >= 0 else layout.NOWHERE) + layout.TARGET_ACTIVE
@@ -294,14 +295,13 @@ class LiveTarget:
         if not self._to_look_at:
             self._look_at = now + connect.LOOK_AFTER
             since = now - connect.LOOK_AFTER
-            self._to_look_at = [
+            count = self._to_look_at.begin(
                 connection
                 for connection in self.connections
                 if connection.exchange is not None and connection.exchange.started <= since
-            ]
-            self._part = len(self._to_look_at) // _TURNS + 1
-        part, self._to_look_at = self._to_look_at[: self._part], self._to_look_at[self._part :]
-        for connection in part:
+            )
+            self._part = count // _TURNS + 1
+        for connection in self._to_look_at.take(self._part):
             connection.look_at_window()
 
     def give(self, connection: UpstreamProtocol, now: float) -> None:
