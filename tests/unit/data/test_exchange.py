@@ -14,6 +14,7 @@ from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, Passive, Queue, Retry, UpstreamTimeouts
 from tests.support import http1
 from tests.support.builds import interpreted_only
+from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, forward_to, group_of, stage
 
 SLACK = 0.2
@@ -273,15 +274,18 @@ def test_a_target_that_does_not_take_the_body_is_given_up() -> None:
         set_.check_quiet()
 
 
-UPLOAD = b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 200000\r\n\r\n"
+def stuck(set_: Stage, size: int = 200_000) -> FakeTransport:
+    """Return a client of whose upload (200,000 bytes) `size` are here, and which its target does not take."""
+    client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 200000\r\n\r\n")
+    set_.upstreams[0].stall()
+    client.feed(bytes(size))
+    return client
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_target_that_takes_the_body_slowly_and_steadily_is_waited_for(whole: bool) -> None:
     with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0, response_header=2.0))) as set_:
-        client = set_.ask(UPLOAD)
-        set_.upstreams[0].stall()
-        client.feed(bytes(200_000 if whole else 199_999))
+        client = stuck(set_, 200_000 if whole else 199_999)
         for _ in range(20):
             set_.upstreams[0].sock.acknowledged += 1000  # out of the kernel's buffer: nothing leaves ours
             set_.go(1.0)
@@ -293,9 +297,7 @@ def test_a_target_that_takes_the_body_slowly_and_steadily_is_waited_for(whole: b
 
 def test_the_time_for_the_head_begins_once_the_request_has_left() -> None:
     with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0, response_header=3.0))) as set_:
-        client = set_.ask(UPLOAD)
-        set_.upstreams[0].stall()
-        client.feed(bytes(200_000))
+        client = stuck(set_)
         set_.go(4.5)
         set_.upstreams[0].drain()
         set_.go(2.8)
@@ -307,9 +309,7 @@ def test_the_time_for_the_head_begins_once_the_request_has_left() -> None:
 
 def test_a_1xx_does_not_begin_the_time_for_the_head_of_a_request_that_still_waits() -> None:
     with stage(group_of(1, timeouts=UpstreamTimeouts(request_write_idle=5.0, response_header=1.0))) as set_:
-        client = set_.ask(UPLOAD)
-        set_.upstreams[0].stall()
-        client.feed(bytes(200_000))
+        client = stuck(set_)
         set_.answer(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         set_.go(4.5)
         set_.upstreams[0].drain()
@@ -321,9 +321,7 @@ def test_a_1xx_does_not_begin_the_time_for_the_head_of_a_request_that_still_wait
 def test_per_try_ends_also_a_target_that_takes_the_body_steadily() -> None:
     spec = group_of(1, retry=Retry(per_try=7.0), timeouts=UpstreamTimeouts(request_write_idle=2.0))
     with stage(spec, log=True) as set_:
-        client = set_.ask(UPLOAD)
-        set_.upstreams[0].stall()
-        client.feed(bytes(150_000))
+        client = stuck(set_, 150_000)
         for _ in range(7):
             set_.upstreams[0].sock.acknowledged += 1000
             set_.go(1.0)
