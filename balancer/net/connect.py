@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
 import socket
@@ -101,6 +102,18 @@ def heard(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), _ANYTHING)
     return bool(poll.poll(0))
+
+
+def say_end(transport: asyncio.Transport) -> None:
+    """Send FIN at once, unless bytes wait to be sent before it.
+
+    The loop closes in its next turn only, and what the peer sends until then meets a reset.
+    """
+    sock = transport.get_extra_info("socket")
+    with contextlib.suppress(OSError):  # the peer was quicker
+        if sock is not None and sock.fileno() >= 0 and not transport.get_write_buffer_size():
+            with socket.socket(fileno=os.dup(sock.fileno())) as copy:  # the loop's own can only be asked
+                copy.shutdown(socket.SHUT_WR)
 
 
 def unread(transport: asyncio.Transport) -> bytes:

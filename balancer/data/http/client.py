@@ -117,7 +117,8 @@ class ClientProtocol:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=64 * 1024)
+        # Read on once all has left: of a piece that has left but for a little the whole is held.
+        self.transport.set_write_buffer_limits(high=64 * 1024, low=0)
         listener = self.listener
         self.peer = peer = str((transport.get_extra_info("peername") or ("",))[0])
         known = listener.peers.get(peer) or listener.meet(peer)
@@ -552,6 +553,7 @@ class ClientProtocol:
             self.deadline = time.monotonic() + LINGER
         else:
             self.state = CLOSED
+            connect.say_end(self.transport)
             self.transport.close()
 
     def expired(self, now: float) -> None:

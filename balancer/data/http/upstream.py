@@ -85,7 +85,8 @@ class UpstreamProtocol:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=64 * 1024)
+        # Read on once all has left: of a piece that has left but for a little the whole is held.
+        self.transport.set_write_buffer_limits(high=64 * 1024, low=0)
         self.retires = time.monotonic() + MAX_AGE * random.uniform(0.9, 1.1)
         self.target.connections.add(self)
         self.target.place.deadlines.watched.add(self)

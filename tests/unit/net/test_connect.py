@@ -175,3 +175,33 @@ def test_what_a_peer_takes_is_told_though_the_kernel_has_no_room_for_more(
 @pytest.mark.parametrize(("write_idle", "ms"), [(60.0, 65_000), (1.0, 30_000), (25.5, 30_500), (0.0, 0)])
 def test_the_kernel_does_not_end_a_slow_client_before_write_idle(write_idle: float, ms: int) -> None:
     assert connect.client_patience(write_idle) == ms
+
+
+async def test_the_end_is_said_before_the_loop_has_another_turn(listening: socket.socket) -> None:
+    transport = await dialled(listening)
+    peer, _ = listening.accept()
+    with peer:
+        peer.settimeout(5.0)
+        connect.say_end(transport)
+        assert peer.recv(1) == b""  # nobody but us has run since
+    connect.say_end(transport)  # said already, and the peer is gone
+    transport.abort()
+
+
+async def test_the_end_is_not_said_before_what_waits_to_be_sent(listening: socket.socket) -> None:
+    transport = await dialled(listening)
+    peer, _ = listening.accept()
+    size = 8 * 1024 * 1024
+    with peer:
+        transport.write(bytes(size))
+        assert transport.get_write_buffer_size()
+        connect.say_end(transport)
+        transport.close()
+        peer.settimeout(0.0)
+        got = 0
+        while got < size:
+            try:
+                got += len(peer.recv(1024 * 1024))
+            except BlockingIOError:
+                await asyncio.sleep(0)
+    assert got == size
