@@ -69,8 +69,7 @@ CASES = (
     Case("new-connections", "a new connection for each request", "close"),
     *_bodies(),
     Case("c512", "512 busy connections", connections=512, beside="same"),
-    # aiohttp's client gives up on some: bad answers.
-    Case("c4096", "4 096 busy connections", connections=4096, beside="same", leave_out=("aiohttp",)),
+    Case("c4096", "4 096 busy connections", connections=4096, beside="same"),
     Case("latency-30", "open loop at 30 % of nginx's peak, varied heads", "zipf", rate=0.3, seconds=2.0),
     Case("latency-60", "open loop at 60 % of nginx's peak, varied heads", "zipf", rate=0.6, seconds=2.0),
     Case("targets-500", "500 targets, least connections", variant=Variant("targets-500", targets=500), beside="same"),

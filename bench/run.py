@@ -162,13 +162,24 @@ def _measure_case(
     if rate:
         run.rates[case.key] = rate
     slices: dict[str, list[load.Slice]] = {one.plan.key: [] for one in running}
+    unfit: dict[str, str] = {}
     for number in range(wanted.slices):
         for one in reversed(running) if number % 2 else running:
             own = slices[one.plan.key]
+            if one.plan.key in unfit:
+                continue
             if own and own[-1].overloaded:
                 continue  # it could not carry the rate: nothing to learn from another try
             seconds = wanted.seconds * case.seconds * (1.0 if rate else one.plan.pace)
-            own.append(generator.measure(one, case, seconds, rate))
+            try:
+                own.append(generator.measure(one, case, seconds, rate))
+            except proxies.Unfit as error:
+                if one.plan.key == figures.REFERENCE or one.plan.kind == "balancer":
+                    raise
+                unfit[one.plan.key] = str(error).split("\n", 1)[0]
+    for key, why in unfit.items():  # a peer that cannot carry a case ends no run
+        del slices[key]
+        run.left_out[f"{case.key}, {key}"] = why
     return slices
 
 
