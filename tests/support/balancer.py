@@ -275,6 +275,20 @@ class Balancer:
         """Return the program's own log."""
         return self.err.read_text(errors="replace") if self.err.exists() else ""
 
+    def told(self, text: str, times: int = 1, deadline: float = 5.0) -> list[str]:
+        """Wait for `times` lines of the log that hold `text` and return them; there must not be more.
+
+        What an answer shows may be said a moment later: a thread of its own writes the log.
+        """
+
+        def lines() -> list[str] | None:
+            found = [line for line in self.log_text().splitlines() if text in line]
+            return found if len(found) >= times else None
+
+        said = wait_for(lines, deadline, f"{times} lines of the log with {text!r}")
+        assert len(said) == times, said
+        return said
+
     def access_log(self) -> list[dict[str, Any]]:
         """Return the lines of the access log so far."""
         with self.out.open("rb") as file:

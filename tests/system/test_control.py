@@ -183,9 +183,8 @@ def test_a_target_that_stops_is_found_out_and_one_that_returns_is_used_again() -
         assert [probe["result"] for probe in json.loads(body)["probes"]][:3] == ["refused"] * 3
         backends["b1"].restart()
         balancer.wait_for_state("demo", "b1", "healthy")
-        log = balancer.log_text()
         for said in ("target became unhealthy", "zone was lost", "zone was regained"):
-            assert len([line for line in log.splitlines() if said in line]) == 1, said
+            balancer.told(said)
         assert balancer.metrics().sum("health_checks_total", target="b1", result="refused") >= 3
 
 
@@ -217,7 +216,7 @@ def test_a_broken_file_changes_nothing_and_is_reported_everywhere() -> None:
         assert set(fault) == {"file", "line", "column", "path", "message"}
         assert (fault["file"], fault["path"]) == (str(balancer.file), "nonsense")
         assert balancer.metrics().sum("config_last_reload_success") == 0
-        assert "configuration was rejected" in balancer.log_text()
+        balancer.told("configuration was rejected", times=2)
         assert get(balancer) == 200
         balancer.reload(configs.simple(recorder.address))
         assert balancer.metrics().sum("config_last_reload_success") == 1
@@ -236,7 +235,7 @@ def test_a_file_with_very_many_faults_neither_stops_control_nor_keeps_a_good_one
         faults = balancer.status()["config"]["last_reload"]["faults"]
         assert len(faults) == 101
         assert re.fullmatch(r"and \d+ more \(balancer check --json shows all\)", faults[-1]["message"])
-        assert balancer.log_text().count("configuration was rejected") == 101
+        balancer.told("configuration was rejected", times=101)
         assert balancer.control_pid() == pid
         balancer.kill(pid)  # the next one answers before it has read the file
 
@@ -248,7 +247,7 @@ def test_a_file_with_very_many_faults_neither_stops_control_nor_keeps_a_good_one
 
         wait_for(back, 10, "another control")
         successor = balancer.control_pid()
-        wait_for(lambda: balancer.log_text().count("origin=start") == 101, 30, "the next control has read the file")
+        balancer.told("origin=start", times=101, deadline=30)
         _by_rename(balancer.file, good + "stop_timeout: 9s\n")
         wait_for(lambda: balancer.status()["config"]["version"] == 2, 15, "the good file is in force")
         assert balancer.control_pid() == successor

@@ -74,7 +74,7 @@ def test_connections_of_a_client_and_of_a_listener_are_those_of_all_workers() ->
         for client in crowd:  # who leaves makes room for who waits
             client.recv_response()
             client.close()
-        assert "connection limit reached listener=few" in balancer.log_text()
+        wait_for(lambda: "connection limit reached listener=few" in balancer.log_text(), 5, "the log says so")
 
 
 def test_the_requests_at_a_target_are_those_of_all_workers() -> None:

@@ -246,6 +246,7 @@ def test_a_frozen_zone_costs_latency_and_no_error(scene: Scene) -> None:
     assert rescued > 0
     assert report.worst <= noticed_when_silent() + SLACK
     assert zones_in(report.between(back + 0.1, 6).tags) == {"a", "b", "c"}, back
+    wait_for(lambda: "zone was regained" in scene.balancer.log_text()[log:], 5, "the log says so")
     said = scene.balancer.log_text()[log:]
     assert said.count("zone was lost") == said.count("zone was regained") == 1
 
