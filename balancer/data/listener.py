@@ -17,7 +17,7 @@ from balancer.data.http.client import ClientProtocol
 from balancer.data.http.exchange import Exchange
 from balancer.data.http.memory import MAX_KEPT, RequestMemory, ResponseMemory
 from balancer.data.http.request_block import Block
-from balancer.data.http.request_line import Line
+from balancer.data.http.request_line import NO_ROUTES, Line
 from balancer.data.peers import Trust
 from balancer.data.place import Place, log
 from balancer.data.rates import Limiter
@@ -201,7 +201,7 @@ class LiveListener:
                 route = self._no_routes.get(found.allow) or self._no_route(found.allow)
             case NoRule():
                 route = self._no_routes[()]
-        if block.route_size <= MAX_ROUTE_KEY:
+        if line.routes is not NO_ROUTES and block.route_size <= MAX_ROUTE_KEY:
             self._remember(line, block, route)
         return route
 

@@ -236,16 +236,11 @@ class ClientProtocol:
         if not data or data == b"\r":  # an empty line begins no request, nor does the first half of one
             self._buffer = b"\r\n" * blanks + data
             return
-        if not self._head_started:
-            self._head_started = time.monotonic()
-            self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
-            self._line_seen = False
         line = block = None
         try:
             end = data.find(b"\r\n\r\n") + 4
             if end == 3:
-                if intake.unfinished(data, self.listener.spec.limits.head, line_seen=self._line_seen):
-                    self._line_seen = True
+                self._await_rest(data)
                 self._buffer = b"\r\n" * blanks + data
                 return
             at = data.find(b"\r\n")
@@ -255,11 +250,21 @@ class ClientProtocol:
             if end > self.listener.spec.limits.head:
                 raise Bad(Reason.HEADER_TOO_LARGE, f"a head of {end} bytes")
             block = self.memory.block(data[at:end])
-            block = intake.meet(line, block, data[at:end], self.listener.spec, self.memory)
+            if not (line.plain and block.plain):
+                block = intake.meet(line, block, data[at:end], self.listener.spec, self.memory)
         except Bad as bad:
             self._refuse(bad.reason, bad.detail, line, block, is_head=data.startswith(b"HEAD "))
             return
         self._start(line, block, data[end:])
+
+    def _await_rest(self, data: bytes) -> None:
+        """Only a part of a head is here, `data`: refuse what no further byte can mend, and give the rest its time."""
+        if not self._head_started:
+            self._head_started = time.monotonic()
+            self.deadline = self._head_started + (self.listener.spec.timeouts.request_header or NEVER)
+            self._line_seen = False
+        if intake.unfinished(data, self.listener.spec.limits.head, line_seen=self._line_seen):
+            self._line_seen = True
 
     def _start(self, line: Line, block: Block, rest: bytes) -> None:
         self.requests += 1

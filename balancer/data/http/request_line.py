@@ -38,6 +38,9 @@ _TARGET = re.compile(rb"(?:[\x21\x22\x24\x26-\x5b\x5d-\x7e]|%[0-9A-Fa-f]{2})+") 
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(/[^?]*)?(\?.*)?", re.IGNORECASE)
 
 
+NO_ROUTES: dict[object, Any] = {}  # of a line that is not kept: nothing is remembered with it
+
+
 class Line:
     """A request line: `out` is its new form; `routes` remembers where the router sent it, by `Block.route_key`."""
 
@@ -51,7 +54,6 @@ class Line:
         "out",
         "path",
         "plain",
-        "query",
         "routes",
         "shown_method",
         "target",
@@ -63,24 +65,28 @@ class Line:
         method: bytes,
         target: bytes,
         path: str,
-        query: bytes,
         minor: int,
         authority: bytes | None,
-        out: bytes | None = None,
+        told: bytes,
+        out: bytes,
     ) -> None:
         self.method = method
         self.target = target  # as forwarded
         self.path = path  # as matched, without query
-        self.query = query.decode("latin-1") if query else ""
         self.minor = minor
         self.authority = authority  # of an absolute-form target
-        self.out = b"%b %b HTTP/1.1\r\n" % (method, target) if out is None else out
+        self.out = out
         # plain: nothing of this line needs a look beyond the route.
         self.shown_method, self.is_head, self.idempotent, plain = _METHODS[method]
         self.plain = plain and minor == 1 and authority is None
-        self.routes: dict[object, Any] = {}
-        self.told = method + b" " + target.partition(b"?")[0]  # as it stands in a record
+        self.routes = NO_ROUTES
+        self.told = told  # method and path as they stand in a record
         self._shown_path = ""
+
+    @property
+    def query(self) -> str:
+        """The query as matched, without its `?`."""
+        return self.target.partition(b"?")[2].decode("latin-1")
 
     @property
     def shown_path(self) -> str:
@@ -103,8 +109,9 @@ def read_line(line: bytes) -> Line:
     """Return what a request line (without CRLF) means; raises Bad."""
     common = _COMMON_LINE.fullmatch(line)
     if common is not None and len(line) < MAX_TARGET:
-        method, path, query = common.groups(b"")
-        return Line(method, path + query, path.decode("ascii"), query[1:], 1, None, line + b"\r\n")
+        method, end = common[1], common.end(2)
+        begin = len(method) + 1
+        return Line(method, line[begin:-9], line[begin:end].decode("ascii"), 1, None, line[:end], line + b"\r\n")
     return read_any_line(line)
 
 
@@ -149,7 +156,7 @@ def _read_target(method: bytes, target: bytes, minor: int) -> Line:
     if target == b"*":
         if method != b"OPTIONS":
             raise Bad(Reason.BAD_TARGET, "* is for OPTIONS only")
-        return Line(method, target, "*", b"", minor, None)
+        return _anew(method, target, "*", minor, None)
     authority = None
     if not target.startswith(b"/"):
         match = _ABSOLUTE.fullmatch(target)
@@ -163,4 +170,9 @@ def _read_target(method: bytes, target: bytes, minor: int) -> Line:
     normal = paths.normalise(path)
     if normal is None:
         raise Bad(Reason.BAD_TARGET, "the path leaves the root or hides a control character")
-    return Line(method, normal.forward + mark + query, normal.match, query, minor, authority)
+    return _anew(method, normal.forward + mark + query, normal.match, minor, authority)
+
+
+def _anew(method: bytes, target: bytes, path: str, minor: int, authority: bytes | None) -> Line:
+    told = method + b" " + target.partition(b"?")[0]
+    return Line(method, target, path, minor, authority, told, b"%b %b HTTP/1.1\r\n" % (method, target))
