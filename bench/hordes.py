@@ -128,7 +128,8 @@ async def run(kind: str, host: str, port: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(19)  # whoever attacks is elsewhere: good client and targets, on the same CPU, do not wait for it
+    # Whoever attacks is elsewhere: good client and targets, on the same CPU, do not wait for it.
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     uvloop.run(run(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
