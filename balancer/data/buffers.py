@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from balancer.data.http.client import ClientProtocol
 
 PERIOD = 1.0  # seconds between two looks while little waits
-_SLICE = 1024  # connections asked before others have their turn
+_SLICE = 256  # connections asked before others have their turn
 
 
 class Buffers:

@@ -14,8 +14,8 @@ from balancer.data.turns import Turns
 PERIOD = 0.1  # seconds between two looks
 NEVER = math.inf
 log = logging.getLogger("balancer.worker")
-_SLICE = 4096  # connections looked at before others have their turn
-_ENDED = 8  # connections told that they are over before others have their turn: each may cost an answer and a close
+_SLICE = 1024  # connections looked at before others have their turn
+_ENDED = 4  # connections told that they are over before others have their turn: each may cost an answer and a close
 
 
 class Watched(Protocol):
@@ -35,6 +35,10 @@ class Deadlines:
     def __init__(self) -> None:
         self.watched: set[Watched] = set()
         self._round: Turns[Watched] = Turns()
+
+    def __bool__(self) -> bool:
+        """Whether a round is under way."""
+        return bool(self._round)
 
     def look(self, now: float) -> bool:
         """Tell some of the connections that are over; return True if more wait to be looked at in this round."""

@@ -34,7 +34,7 @@ from balancer.model.snapshot import Snapshot
 from balancer.routing.router import Router
 
 SLICE = 256  # targets that are built in one go
-_NOTED = 512  # requests under way that one turn of the clock looks at
+_NOTED = 128  # requests under way that are looked at before others have their turn
 
 
 @dataclass(slots=True)
@@ -232,10 +232,17 @@ class Live:
         self.place.loop.call_later(PERIOD, self._tick)
 
     def _go_on(self) -> None:
-        """Look at the deadlines that the last turn left."""
+        """Look at what the last turn left."""
         now = time.monotonic()
-        more = self.place.deadlines.look(now)
+        deadlines = self.place.deadlines
+        more = bool(deadlines) and deadlines.look(now)
+        more |= bool(self._to_note) and self._note(now)
         self._come_again(now, self._add_up(self.buffers.go_on()) or more)
+
+    def _note(self, now: float) -> bool:
+        """Note some of the requests that are under way for long; return True if others are left for a later turn."""
+        self.place.recent.look(now, (one for one in self._to_note.take(_NOTED) if one.client.serving))
+        return bool(self._to_note)
 
     def _add_up(self, more: bool) -> bool:
         """Show what waits in all buffers, unless `more` are still to be asked."""
@@ -276,7 +283,7 @@ class Live:
         place.show(sum(listener.active for listener in everybody))
         if not self._to_note:
             self._to_note.begin(self._under_way())
-        place.recent.look(now, (exchange for exchange in self._to_note.take(_NOTED) if exchange.client.serving))
+        more |= self._note(now)
         place.access_log.flush()
         if place.access_log.missing and place.access_log.open_again(now):
             log.info("access log opened path=%s", self.snapshot.access_log.path)
