@@ -34,6 +34,15 @@ _RARELY = 4  # looks of the coarse clock between two at targets without connecti
 _EXACT = 64  # targets up to which least_conn adds up all workers at each pick
 
 
+class Succession:
+    """One group over all its configurations: an old one, held by who asked under it, holds none of those between."""
+
+    __slots__ = ("present",)
+
+    def __init__(self, group: LiveGroup) -> None:
+        self.present = group
+
+
 class LiveGroup:
     """A group in one worker, under one configuration of it."""
 
@@ -49,6 +58,7 @@ class LiveGroup:
         "_slot",
         "_spreader",
         "_standings",
+        "_succession",
         "_turn",
         "_weights",
         "budget",
@@ -66,7 +76,6 @@ class LiveGroup:
         "shares",
         "single",
         "spec",
-        "successor",
         "targets",
         "tier_names",
         "total_limit",
@@ -78,7 +87,7 @@ class LiveGroup:
         self.place = place
         self.spec = spec
         self.targets = targets
-        self.successor: LiveGroup | None = None  # the same group under a later configuration
+        self._succession = Succession(self)
         self.gone = False  # a later configuration has no such group
         # By this group's own spec: a target that goes on is told of another weight or zone only at the swap.
         self.zone_of = tuple(target.zone for target in spec.targets)
@@ -122,7 +131,8 @@ class LiveGroup:
         self._serves = True
         if running is not None:
             running._serves = False
-            running.successor = self
+            self._succession = running._succession
+            self._succession.present = self
             self.queue, self.waiting = running.queue, running.waiting
         self.be_careful()  # the share may have changed since this was built
         if self._passing or self.outdated() or any(target.ejected_until for target in self.targets):
@@ -133,10 +143,7 @@ class LiveGroup:
 
     def present(self) -> LiveGroup:
         """Return this group as it runs now: itself, or what took its place."""
-        group = self
-        while group.successor is not None:
-            group = group.successor
-        return group
+        return self._succession.present
 
     def be_careful(self) -> None:
         """Decide whether requests may go the short way: not while the whole request is limited, or load is shed."""
@@ -319,6 +326,11 @@ class LiveGroup:
         """Return whether one more may try again and again for a target to appear: as many as may wait."""
         return (self.hoping + 1) * self.place.places <= self.spec.queue.size
 
+    def may_wait(self) -> bool:
+        """Return whether the queue has room for one more."""
+        now = self.present()
+        return not now.gone and self.queue.has_room(now.spec.queue.size)
+
     def enqueue(self, exchange: Exchange, until: float = 0.0) -> Reason | None:
         """Let `exchange` wait for a target; return why it may not. The queue is split over the workers.
 
@@ -342,12 +354,28 @@ class LiveGroup:
         """A place may be free: let those who wait try in their order."""
         now = self.present()
         while (exchange := self.queue.first()) is not None:
-            # Who was refused somewhere goes rather where it was not yet.
-            target = (now.pick_beside(exchange.tried) if exchange.tried else None) or now.pick()
+            target = now._place_for(exchange)
             if target is None:
-                return
+                break
             self.waiting.popleft()
             exchange.guarded(exchange.place_at, target)  # a fault there is its own, not that of who made room
+        if exchange is None or not exchange.tried:
+            return
+        # It waits for a place where it was not tried yet: those behind it may take what it does not want.
+        for entry in [entry for entry in self.waiting if not entry[0].tried and entry[0].serial == entry[1]]:
+            target = now.pick()
+            if target is None:
+                return
+            self.waiting.remove(entry)
+            entry[0].guarded(entry[0].place_at, target)
+
+    def _place_for(self, exchange: Exchange) -> LiveTarget | None:
+        """Return where one who waits may go now: not where its try failed, while another target is only full."""
+        if exchange.tried:
+            target = self.pick_beside(exchange.tried)
+            if target is not None or self.passed:
+                return target
+        return self.pick()
 
     def look(self, now: float) -> None:
         """Called by the coarse clock: queues, own ejections and drills that are over, gauges."""

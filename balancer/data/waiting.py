@@ -32,7 +32,7 @@ class Waiting:
 
     def add(self, exchange: Exchange, until: float, size: int) -> bool:
         """Let `exchange` wait until then (monotonic seconds); False if `size` wait already, over all workers."""
-        if self._living * self._place.places >= size:
+        if not self.has_room(size):
             return False
         if len(self.entries) > 2 * self._living + _SLACK:  # clients come and leave faster than places get free
             living = [entry for entry in self.entries if entry[0].serial == entry[1]]
@@ -42,6 +42,10 @@ class Waiting:
         exchange.in_queue = True
         self._show(self._living + 1)
         return True
+
+    def has_room(self, size: int) -> bool:
+        """Return whether one more may wait where `size` may, over all workers."""
+        return self._living * self._place.places < size
 
     def left(self) -> None:
         """One who waited waits no more, for whatever reason."""

@@ -50,11 +50,10 @@ def failed(exchange: Exchange, reason: Reason, detail: str, kind: str) -> None:
         if found is not None:
             _again(exchange, found, reason)
             return
-        if kind == "connect" and group.usable() and not group.spec.wait_for_target:
-            if group.present().passed:  # some were not tried, since they are full
-                _in_line(exchange, reason)
-            else:
-                _same_again(exchange, target, reason)
+        if not group.spec.wait_for_target and _in_line(exchange, reason):
+            return
+        if kind == "connect" and group.usable() and not group.spec.wait_for_target and not group.present().passed:
+            _same_again(exchange, target, reason)
             return
     if allowed and _hope(exchange, target, reason, whoever=kind == "connect" and (poor or exchange.hope_until > 0)):
         return
@@ -77,7 +76,8 @@ def race_lost(exchange: Exchange) -> None:
 
 
 def rescue(exchange: Exchange) -> None:
-    """Move a request that waits on a target which is known to be lost, if it may be moved and there is where to."""
+    """Move a request that waits on a target which is known to be lost, if it may be moved and there is where to: to
+    another target, or in line where all others are full."""
     group, target = exchange.group, exchange.target
     if group is None or target is None:
         return
@@ -89,7 +89,10 @@ def rescue(exchange: Exchange) -> None:
         replayable=exchange.replayable(),
     )
     tried = [*exchange.tried, target]
-    if not may or (found := _elsewhere(exchange, tried)) is None:
+    if not may:
+        return
+    found = _elsewhere(exchange, tried)
+    if found is None and not _may_wait(exchange):
         return
     exchange.try_over(Reason.RESCUE)
     exchange.tried = tried
@@ -97,7 +100,11 @@ def rescue(exchange: Exchange) -> None:
     exchange.count_retry(Reason.RESCUE)
     exchange.retries += 1
     exchange.free += 1
-    exchange.place_at(found)
+    if found is not None:
+        exchange.place_at(found)
+    else:
+        exchange.target = None
+        exchange.wait_in_queue(time.monotonic())
 
 
 def by_status(exchange: Exchange, head: ResponseHead) -> bool:
@@ -145,13 +152,22 @@ def _active(group: LiveGroup) -> int:
 
 
 def _again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
+    _count_again(exchange, reason)
+    exchange.place_at(target)
+
+
+def _count_again(exchange: Exchange, reason: Reason) -> None:
     exchange.try_over(reason)
     exchange.retries += 1
     exchange.count_retry(reason)
     if exchange.retrying is None and exchange.group is not None:
         exchange.retrying = exchange.group
         exchange.group.retrying += 1
-    exchange.place_at(target)
+
+
+def _may_wait(exchange: Exchange) -> bool:
+    """Return whether the last look elsewhere found only full ones that were not tried yet, and the queue has room."""
+    return exchange.group is not None and bool(exchange.group.passed) and exchange.group.may_wait()
 
 
 def _hope(exchange: Exchange, target: LiveTarget, reason: Reason, *, whoever: bool) -> bool:
@@ -197,13 +213,14 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason, *, whoever: bo
     return True
 
 
-def _in_line(exchange: Exchange, reason: Reason) -> None:
-    """Those that were not tried yet are all full: wait with the others until one has a place."""
-    exchange.try_over(reason)
-    exchange.retries += 1
-    exchange.count_retry(reason)
+def _in_line(exchange: Exchange, reason: Reason) -> bool:
+    """If those that were not tried yet are all full, wait with the others until one has a place; return whether."""
+    if not _may_wait(exchange):
+        return False
+    _count_again(exchange, reason)
     exchange.target = None
     exchange.wait_in_queue(time.monotonic())
+    return True
 
 
 def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
@@ -216,8 +233,12 @@ def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
         if exchange.serial != serial:
             return
         found = _elsewhere(exchange, [])
-        if found is None and target.is_full():  # as are all others in rotation, if there are any
+        if exchange.group is not None and exchange.group.gone:
+            exchange.fail(Reason.TARGET_REMOVED, "the group left the configuration")
+        elif found is None and target.is_full():  # as are all others in rotation, if there are any
             exchange.wait_in_queue(time.monotonic())
+        elif found is None and target.removed:
+            exchange.fail(Reason.TARGET_REMOVED, "")
         else:
             exchange.place_at(found or target)
 

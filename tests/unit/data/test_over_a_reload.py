@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import struct
@@ -11,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from balancer.board import layout, rings
+from balancer.data.group import LiveGroup
 from balancer.data.target import MAX_CONNECTING
 from balancer.model.names import State
 from balancer.model.snapshot import Passive, Queue, Retry, Target, UpstreamTimeouts
@@ -240,3 +242,16 @@ def test_a_request_that_waits_over_a_reload_is_sent_by_the_snapshot_of_its_head(
         set_.answer(OK)
         assert client.take().endswith(b"ok") and waits.take().endswith(b"ok")
         assert json.loads(set_.lines[1])["client"] == ("9.9.9.9" if proxies else "203.0.113.9")
+
+
+def test_a_client_that_asked_long_ago_holds_one_old_configuration_of_its_group_and_none_between() -> None:
+    with stage(group_of(2)) as set_:
+        client = set_.ask(GET)
+        set_.answer(OK)
+        assert client.take().endswith(b"ok")
+        for number in range(10):
+            set_.republish(max_connections=100 + number)
+        gc.collect()
+        alive = [one for one in gc.get_objects() if isinstance(one, LiveGroup) and one.place is set_.place]
+        assert len(alive) <= 2
+        assert alive[0].present() is alive[1].present() is set_.live.groups["demo"]

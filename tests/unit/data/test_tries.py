@@ -10,7 +10,7 @@ import pytest
 from balancer.data.target import MAX_CONNECTING
 from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Retry, UpstreamTimeouts
+from balancer.model.snapshot import Queue, Retry, UpstreamTimeouts
 from tests.support import http1
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, group_of, stage
 
@@ -100,6 +100,32 @@ def test_where_every_target_refuses_the_same_is_tried_again_after_a_moment() -> 
         set_.check_quiet()
 
 
+def test_who_was_refused_is_not_tried_again_at_a_group_that_has_left_meanwhile() -> None:
+    with stage(group_of(1), log=True) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.loop.dials[0].fail()
+        set_.loop.run()
+        set_.publish_without("demo")
+        set_.go(0.3)
+        assert not set_.loop.dials
+        assert b'details="target_removed"' in client.take()
+        assert json.loads(set_.lines[0])["reason"] == Reason.TARGET_REMOVED.word
+
+
+def test_who_was_refused_is_not_tried_again_at_a_target_that_has_left_meanwhile() -> None:
+    with stage(group_of(1)) as set_:
+        set_.accepts = False
+        client = set_.ask(GET)
+        set_.loop.dials[0].fail()
+        set_.loop.run()
+        set_.republish(targets=())
+        set_.go(0.3)
+        assert not set_.loop.dials
+        assert b'details="target_removed"' in client.take()
+        set_.check_quiet()
+
+
 def test_a_refused_request_whose_other_targets_are_full_waits_in_the_queue_for_one() -> None:
     with stage(group_of(2, max_connections=1, passive=None)) as set_:
         set_.accepts = False
@@ -112,12 +138,49 @@ def test_a_refused_request_whose_other_targets_are_full_waits_in_the_queue_for_o
         set_.loop.run()
         first.fail()
         set_.loop.run()
-        assert set_.live.groups["demo"].waiting
+        set_.go(0.3)  # whatever the clock looks at, it is not sent to who refused it
+        assert set_.live.groups["demo"].waiting and len(set_.loop.dials) == 0
         set_.answer(OK)  # the other target has a place again
         assert status_of(busy.take()) == 200
         assert len(set_.upstreams) == 1 and set_.upstreams[0].take().count(b"GET / ") == 2
         set_.answer(OK)
         assert status_of(refused.take()) == 200
+        set_.check_quiet()
+
+
+def test_who_waits_behind_one_that_was_refused_may_go_where_that_one_may_not() -> None:
+    with stage(group_of(2, max_connections=1, passive=None)) as set_:
+        set_.accepts = False
+        refused, busy = set_.ask(GET), set_.ask(GET)
+        first, second = set_.loop.dials
+        set_.accept(second)
+        set_.loop.run()
+        behind = set_.ask(GET.replace(b"/", b"/behind", 1))
+        first.fail()
+        set_.loop.run()
+        (dial,) = set_.loop.dials
+        assert dial.address == first.address, "the place that the first one left"
+        set_.accept(dial)
+        set_.loop.run()
+        assert b"GET /behind " in set_.upstreams[1].take()
+        set_.answer(OK, upstream=1)
+        set_.answer(OK, upstream=0)
+        set_.answer(OK, upstream=0)
+        assert [status_of(client.take()) for client in (behind, busy, refused)] == [200] * 3
+        set_.check_quiet()
+
+
+def test_a_request_whose_target_is_reset_while_the_others_are_full_waits_in_the_queue_for_one() -> None:
+    with stage(group_of(2, max_connections=1, passive=None)) as set_:
+        cut, busy = set_.ask(GET), set_.ask(GET)
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        set_.go(0.3)
+        assert set_.live.groups["demo"].waiting and cut.take() == b""
+        set_.answer(OK)
+        assert status_of(busy.take()) == 200
+        set_.answer(OK)
+        assert status_of(cut.take()) == 200
         set_.check_quiet()
 
 
@@ -334,6 +397,31 @@ def test_what_waits_on_a_target_that_turns_unhealthy_is_moved() -> None:
         set_.loop.run()
         assert [status_of(client.take()) for client in clients] == [200] * 4
         assert set_.retries(Reason.RESCUE) == len(there) == 2
+        set_.check_quiet()
+
+
+def test_what_waits_on_a_lost_target_while_the_others_are_full_waits_in_line_for_one() -> None:
+    with stage(group_of(2, max_connections=1, retry=NO_RETRY)) as set_:
+        clients = [set_.ask(GET) for _ in range(2)]
+        lost, other = sorted(set_.upstreams, key=lambda one: one.peer[0])
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        assert lost.lost and set_.live.groups["demo"].waiting
+        for _ in clients:
+            other.feed(OK)
+            set_.loop.run()
+        assert [status_of(client.take()) for client in clients] == [200] * 2
+        assert set_.retries(Reason.RESCUE) == 1
+        set_.check_quiet()
+
+
+def test_what_waits_on_a_lost_target_stays_where_not_even_the_queue_has_room() -> None:
+    with stage(group_of(2, max_connections=1, retry=NO_RETRY, queue=Queue(size=0))) as set_:
+        for client in [set_.ask(GET) for _ in range(2)]:
+            assert client.take() == b""
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        assert not any(upstream.lost for upstream in set_.upstreams)
+        set_.answer(OK, upstream=0)
+        set_.answer(OK, upstream=1)
         set_.check_quiet()
 
 
