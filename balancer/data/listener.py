@@ -322,7 +322,7 @@ class LiveListener:
 
     def _accept_waiting(self) -> None:
         """Accept those who wait: the loop takes one a turn, so who comes new would starve where turns are long."""
-        if not self._servers:
+        if not self._servers or self.spec.limits.connections_per_client:  # of several at once too many were refused
             return
         room = min(ACCEPTED_AT_ONCE, self.place.descriptors.room - self.place.connections - 1)
         if self.spec.limits.connections:

@@ -73,6 +73,7 @@ class Live:
         self._minute = 0.0
         self._to_note: Turns[Exchange] = Turns()  # requests under way
         self._due = time.monotonic()  # when the clock's next turn should come
+        self._going_on = False  # what its last turn left is looked at in the next turn of the loop
         self.buffers = Buffers(self.place)
         self._tick()
 
@@ -145,12 +146,12 @@ class Live:
         for name, group in found.groups.items():
             running = self.groups.get(name)
             if running is not group:
-                group.take_over(running)
                 settled = running is not None and settings(running.spec) == settings(group.spec)
                 for live, spec in zip(group.targets, group.spec.targets, strict=True):
                     if not settled or live.spec != spec:
                         live.configure(group.spec, spec)
                         live.show_streaks()
+                group.take_over(running)  # last: those who wait find the places that there are now
         for name, group in self.groups.items():
             if name not in found.groups:
                 group.dissolve()
@@ -221,23 +222,24 @@ class Live:
             more = self._look(now)
         except Exception:  # the clock goes on: without it nothing would ever time out
             log.exception("internal error in the coarse clock")
-        self._come_again(now, more)
-
-    def _come_again(self, now: float, more: bool) -> None:
-        """Come again in a while, or as soon as others have had their turn, if more are to be looked at."""
-        if more:
-            self.place.loop.call_later(0.0, self._go_on)
-            return
         self._due = now + PERIOD
         self.place.loop.call_later(PERIOD, self._tick)
+        self._soon(more)
+
+    def _soon(self, more: bool) -> None:
+        """Go on as soon as others have had their turn, if more are to be looked at; the beat of the clock is kept."""
+        if more and not self._going_on:
+            self._going_on = True
+            self.place.loop.call_later(0.0, self._go_on)
 
     def _go_on(self) -> None:
         """Look at what the last turn left."""
+        self._going_on = False
         now = time.monotonic()
         deadlines = self.place.deadlines
         more = bool(deadlines) and deadlines.look(now)
         more |= bool(self._to_note) and self._note(now)
-        self._come_again(now, self._add_up(self.buffers.go_on()) or more)
+        self._soon(self._add_up(self.buffers.go_on()) or more)
 
     def _note(self, now: float) -> bool:
         """Note some of the requests that are under way for long; return True if others are left for a later turn."""

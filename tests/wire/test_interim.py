@@ -91,6 +91,32 @@ def test_an_early_final_answer_reaches_a_client_that_is_still_sending(peer: Host
     wait_for(lambda: not peer.open, 3.0, "the upstream connection is closed")
 
 
+def test_a_connection_on_which_a_body_is_still_unread_is_given_to_nobody_else(
+    peer: Hostile, peer_address: Address
+) -> None:
+    """Our client has sent all of it, and it waits in the kernel for a target that has answered and takes its time."""
+    sent = threading.Event()
+    peer.play(
+        scripts=[[hostile.read_head, hostile.wait(sent), hostile.answer(b"early"), hostile.stall], [hostile.serve_well]]
+    )
+    with RawClient(peer_address) as client:
+        client.send(request("POST", "/", "Content-Length: 600000") + b"a" * 600_000)
+        sent.set()
+        assert client.recv_response().body == b"early"
+        assert ask(peer_address, request()).status == 200
+        assert client.ask(request()).status == 200, "its own connection goes on"
+    assert len(peer.peers) == 2
+
+
+def test_a_connection_on_which_a_large_body_was_read_is_used_again(peer: Hostile, peer_address: Address) -> None:
+    peer.play(hostile.loop(hostile.read_request, hostile.answer(b"ok")))
+    with RawClient(peer_address) as client:
+        for _ in range(3):
+            assert client.ask(request("POST", "/", "Content-Length: 600000") + b"a" * 600_000).body == b"ok"
+        assert client.ask(request()).status == 200
+    assert len(peer.peers) == 1
+
+
 def test_an_early_final_answer_counts_even_if_the_upstream_closes_with_unread_bytes(
     peer: Hostile, peer_address: Address
 ) -> None:

@@ -32,7 +32,7 @@ from balancer.data.place import ID_ENDS, Place, log
 from balancer.data.recent import ended
 from balancer.data.target import MAX_IDLE, MAX_REQUESTS
 from balancer.model.reason import REASON_CODES, Reason
-from balancer.net import failures
+from balancer.net import connect, failures
 
 if TYPE_CHECKING:
     from balancer.board.records import Try
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from balancer.data.target import LiveTarget
 
 _T = TypeVar("_T")
+SURELY_SENT = 16 * 1024  # bytes of a body that a target's kernel takes whether or not the target reads
 _RAW, _CHUNK = range(2)  # how the response body is framed for the client
 
 
@@ -402,7 +403,10 @@ class Exchange:
     def request_end(self) -> None:
         """The request's body is complete."""
         self.request_done = True
-        self.plain = self.line.minor == 1 and not self.line.is_head and not self.head_sent
+        # A body that may still be on its way when the response comes: its connection is looked at then.
+        self.plain = (
+            self.line.minor == 1 and not self.line.is_head and not self.head_sent and self.bytes_in <= SURELY_SENT
+        )
         connection = self.upstream
         if connection is not None:
             if self.block.length == CHUNKED:
@@ -540,8 +544,16 @@ class Exchange:
         """The response is complete; `keep`: its connection may serve another."""
         if self._framing == _CHUNK:
             self.client.transport.write(LAST_CHUNK)
-        self.leave(keep=keep and self.request_done)
+        self.leave(keep=keep and self.request_done and self._is_sent())
         self.close()
+
+    def _is_sent(self) -> bool:
+        """Return whether nothing of the request still waits for the target: the next one would wait behind it.
+
+        A target may answer before it has taken the body. Source: load balancing notes, 2.2.
+        """
+        connection = self.upstream
+        return self.bytes_in <= SURELY_SENT or (connection is not None and connect.all_taken(connection.transport))
 
     # Back-pressure: a full side stops the other's reading
 

@@ -211,6 +211,20 @@ def test_the_clock_goes_on_after_a_fault_of_ours(
         assert client.lost  # its time for a first byte was over
 
 
+def test_the_clock_keeps_its_beat_while_a_round_of_many_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage() as set_:
+        looks: list[float] = []
+
+        def part(_: object, now: float) -> bool:  # as a round that takes a second
+            looks.append(now)
+            return True
+
+        monkeypatch.setattr(type(set_.place.deadlines), "look", part)
+        monkeypatch.setattr(type(set_.live), "_go_on", lambda _: None)
+        set_.go(1.0)
+        assert len(looks) >= 9
+
+
 def test_every_failure_of_a_group_has_its_place_on_the_board() -> None:
     with stage() as set_:
         for reason in Reason:
