@@ -41,22 +41,25 @@ def plan(config: Path, as_json: bool, admin: str) -> None:
     from balancer.cli.check import report
     from balancer.config.load import load
     from balancer.config.plan import diff
+    from balancer.control.reload import hash_of
 
     loaded = load(config, os.environ)
     report(loaded)
     if loaded.snapshot is None:
         raise click.exceptions.Exit(1)
-    running = _running(admin)
+    running, running_hash = _running(admin)
     changes = diff(running, loaded.snapshot)
     kept = _kept(admin, loaded.snapshot)
+    hidden = not changes and running_hash not in ("", hash_of(loaded.snapshot))
     if as_json:
-        click.echo(_document(config, admin, changes, kept))
+        click.echo(_document(config, admin, changes, kept, hidden=hidden))
     else:
-        click.echo("\n".join([*(f"! kept {one}" for one in kept), _text(config, admin, changes)]))
+        click.echo("\n".join([*(f"! kept {one}" for one in kept), _text(config, admin, changes, hidden=hidden)]))
 
 
-def _running(admin: str) -> Snapshot:
-    """Return the configuration that runs; raise InputFault if there is none to be had."""
+def _running(admin: str) -> tuple[Snapshot, str]:
+    """Return the configuration that runs, its secrets masked, and the hash of all of it; raise InputFault if there is
+    none to be had."""
     import json
 
     from balancer.model.codec import decode
@@ -66,7 +69,7 @@ def _running(admin: str) -> Snapshot:
     if status != 200:
         raise InputFault(f"{url} answers {status} (is this the admin address?)")
     try:
-        return decode(json.dumps(document["snapshot"]).encode())
+        return decode(json.dumps(document["snapshot"]).encode()), str(document.get("hash", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputFault(f"{url} answers something else than a configuration (is this the same version?)") from error
 
@@ -94,7 +97,10 @@ def _kept(admin: str, snapshot: Snapshot) -> list[str]:
     return told
 
 
-def _text(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
+def _text(config: Path, admin: str, changes: tuple[Change, ...], *, hidden: bool) -> str:
+    if hidden:
+        what = "the token, or secret values of headers or query keys"
+        return f"~ {what}, which are not shown\n{config}: nothing else changes against {admin}"
     if not changes:
         return f"{config}: no change against {admin}"
     lines = []
@@ -107,7 +113,7 @@ def _text(config: Path, admin: str, changes: tuple[Change, ...]) -> str:
     return "\n".join([*lines, f"{config}: {summary} against {admin}{restart}"])
 
 
-def _document(config: Path, admin: str, changes: tuple[Change, ...], kept: list[str]) -> str:
+def _document(config: Path, admin: str, changes: tuple[Change, ...], kept: list[str], *, hidden: bool) -> str:
     import dataclasses
     import json
 
@@ -116,6 +122,7 @@ def _document(config: Path, admin: str, changes: tuple[Change, ...], kept: list[
         "admin": admin,
         "restart": any(change.restart for change in changes),
         "kept": kept,
+        "hidden": hidden,  # only values differ that are masked
         "changes": [dataclasses.asdict(change) for change in changes],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)

@@ -254,6 +254,37 @@ def test_a_file_with_very_many_faults_neither_stops_control_nor_keeps_a_good_one
         assert get(balancer) == 200
 
 
+def test_a_plan_says_that_values_differ_which_nobody_is_shown(tmp_path: Path) -> None:
+    def keyed(*keys: str) -> dict[str, Any]:
+        answer = {"fixed_response": {"status": 204}}
+        rules = [{"match": {"headers": {"x-api-key": key}}, "action": answer} for key in keys]
+        return {"listeners": [configs.listener("web", rules)]}
+
+    file = tmp_path / "other.yaml"
+    with Balancer(keyed("first", "second")) as balancer:
+
+        def plan(*keys: str) -> str:
+            file.write_text(balancer.render(keyed(*keys)))
+            argv = [
+                sys.executable,
+                "-m",
+                "balancer",
+                "plan",
+                "--admin",
+                "http://{}:{}".format(*balancer.admin),
+                str(file),
+            ]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+            return done.stdout
+
+        assert "no change" in plan("first", "second")
+        for keys in (("first", "third"), ("second", "first")):
+            said = plan(*keys)
+            assert "secret values of headers or query keys, which are not shown" in said
+            assert not any(key in said for key in ("first", "second", "third"))
+        assert "added rule" in plan("first", "second", "third")
+
+
 def _in_place(file: Path, text: str) -> None:
     file.write_text(text)
 
