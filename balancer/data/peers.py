@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 _ENTRY = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,5})?|([0-9A-Fa-f:.]+)(?:%[^%]*)?")
 
 
+# What a trusted proxy says of the scheme and the port at which its client asked; of several the first, the outermost.
+_SCHEME = re.compile(rb"\r\nx-forwarded-proto:[\t ]*(https?)[\t ]*[,\r]", re.IGNORECASE)
+_PORT = re.compile(rb"\r\nx-forwarded-port:[\t ]*([0-9]{1,5})[\t ]*[,\r]", re.IGNORECASE)
+_PORT_OF_HOST = re.compile(rb"(?:\[[^]]*\]|[^:]*):([0-9]{1,5})")
+_PORTS = {"http": 80, "https": 443}
+
+
 @lru_cache(4096)
 def address_of(entry: str) -> str:
     """Return the address in an entry of X-Forwarded-For, without port, brackets and zone; "" if there is none."""
@@ -79,8 +86,21 @@ class Trust:
         if b"x-forwarded-proto" not in block.seen:
             lines += "X-Forwarded-Proto: http\r\n"
         if b"x-forwarded-port" not in block.seen:
-            lines += f"X-Forwarded-Port: {self._port}\r\n"
+            lines += f"X-Forwarded-Port: {self.outside(block)[1]}\r\n"
         return lines.encode("latin-1")
+
+    def outside(self, block: Block) -> tuple[str, int]:
+        """Return the scheme and the port at which the client of a trusted peer asked, as far as that says.
+
+        Whoever says a scheme and no port is asked at the port of the Host line, or at the usual one of the scheme.
+        """
+        scheme = _SCHEME.search(block.raw) if b"x-forwarded-proto" in block.seen else None
+        port = _PORT.search(block.raw) if b"x-forwarded-port" in block.seen else None
+        found = "http" if scheme is None else scheme[1].decode().lower()
+        if port is None and scheme is not None:
+            port = _PORT_OF_HOST.fullmatch(block.raw_host)
+            return found, _PORTS[found] if port is None else int(port[1])
+        return found, self._port if port is None else int(port[1])
 
     def client_of(self, peer: str, block: Block) -> str:
         """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first.

@@ -72,7 +72,8 @@ class Redirect(Section):
     """Answer with a Location."""
 
     to: Location = needed(
-        "Where to; may use {scheme} {host} {port} {path} {query}. The query is kept unless there is a ?.",
+        "Where to; may use {scheme} {host} {port} {path} {query}. The query is kept unless there is a ?. "
+        "Scheme and port are those that a trusted proxy says, else http and the port that is listened on.",
         "https://{host}/new{path}",
     )
     status: RedirectStatus = option(_REDIRECT.status, "308 and 307 keep the method; 301, 302 and 303 may not.", 308)

@@ -70,7 +70,8 @@ class Retry(Section):
     max_retries: Annotated[int, whole(0, 10)] = option(_R.max_retries, "Tries beyond the first; 0 for none.", 1)
     on: tuple[RetryWord, ...] = option(
         _R.on,
-        "connect: nothing was sent, any method. reset, timeout, 502 503 504 429: idempotent methods.",
+        "connect: nothing was sent, any method. reset, timeout, 502 503 504 429: idempotent methods. non_idempotent: "
+        "those of POST and PATCH too, which a target may then execute twice.",
         ["connect", "reset", 503],
     )
     budget_percent: Annotated[int, whole(0, 100)] = option(

@@ -608,6 +608,26 @@ def test_a_redirect_tells_the_client_where_to_go() -> None:
         assert answer.startswith(b"HTTP/1.1 308") and b"\r\nLocation: https://a.test/new/old?x=1\r\n" in answer
 
 
+@pytest.mark.parametrize(
+    ("peer", "said", "where"),
+    [
+        ("10.0.0.9", b"X-Forwarded-Proto: https\r\n", b"https://a.test:443/new"),
+        ("10.0.0.9", b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n", b"https://a.test:8443/new"),
+        ("10.0.0.9", b"", b"http://a.test:8080/new"),
+        ("203.0.113.9", b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n", b"http://a.test:8080/new"),
+    ],
+)
+def test_a_redirect_leads_to_the_scheme_and_port_at_which_the_client_asked(
+    peer: str, said: bytes, where: bytes
+) -> None:
+    rules = (Rule("r", Match(), Redirect("{scheme}://{host}:{port}/new")),)
+    with stage(rules=rules, trusted_proxies=("10.0.0.0/8",)) as set_:
+        client = set_.client(peer)
+        client.feed(b"GET /old HTTP/1.1\r\nHost: a.test\r\n" + said + b"\r\n")
+        set_.loop.run()
+        assert b"\r\nLocation: " + where + b"\r\n" in client.take()
+
+
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_failure_says_to_an_old_client_whether_the_connection_stays(keep: bool) -> None:
     fields = b"Connection: keep-alive\r\n" if keep else b""

@@ -17,12 +17,12 @@ from tests.support.transports import FakeSocket
 from tests.unit.data.stage import GET, OK, POST, Answers, group_of, stage
 
 
-def sent(peer: str, fields: bytes = b"", **listener: Any) -> http1.Head:
+def sent(peer: str, fields: bytes = b"", host: bytes = b"a.test", **listener: Any) -> http1.Head:
     """Return the head that a target gets of a request from `peer`."""
     with stage(**listener) as set_:
         answers = set_.origin = Answers(lambda head, body: OK)
         client = set_.client(peer)
-        client.feed(GET.replace(b"Host", fields + b"Host"))
+        client.feed(GET.replace(b"Host: a.test", fields + b"Host: " + host))
         set_.loop.run()
         return answers.requests[0][0]
 
@@ -63,6 +63,24 @@ def test_what_a_trusted_proxy_says_of_the_outside_stays() -> None:
     head = sent("::ffff:10.0.0.9", fields, trusted_proxies=("10.0.0.0/8",))
     assert [head.get(f"x-forwarded-{name}") for name in ("proto", "host", "port")] == [b"https", b"outer", b"443"]
     assert head.get("x-real-ip") == b"::ffff:10.0.0.9"
+
+
+@pytest.mark.parametrize(
+    ("host", "said", "port"),
+    [
+        (b"a.test", b"X-Forwarded-Proto: https\r\n", b"443"),
+        (b"a.test", b"X-Forwarded-Proto: http\r\n", b"80"),
+        (b"a.test:8443", b"X-Forwarded-Proto: https\r\n", b"8443"),
+        (b"[2001:db8::1]", b"X-Forwarded-Proto: HTTPS\r\n", b"443"),
+        (b"a.test:8443", b"X-Forwarded-Proto: nonsense\r\n", b"8080"),
+        (b"a.test:8443", b"", b"8080"),
+    ],
+)
+def test_the_port_that_a_trusted_proxy_does_not_say_is_that_of_the_scheme_it_says(
+    host: bytes, said: bytes, port: bytes
+) -> None:
+    head = sent("10.0.0.9", said, trusted_proxies=("10.0.0.0/8",), host=host)
+    assert head.get("x-forwarded-port") == port
 
 
 @pytest.mark.parametrize("peers", [("203.0.113.9",) * 2, ("2001:db8::1", "2001:db8::2")])
