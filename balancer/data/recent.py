@@ -121,7 +121,8 @@ class Recent:
     def _close(self, exchange: Exchange, duration: float) -> None:
         if exchange.open_slot:
             self._shut(exchange)
-        failed = exchange.reason is not None or exchange.status >= 500
+        # What a rule answers by itself is no failure, whatever its status.
+        failed = exchange.reason is not None or (exchange.status >= 500 and exchange.from_upstream)
         told = exchange.past is not None or exchange.queued or exchange.passed  # beyond what a plain record holds
         if failed or told or exchange.block.request_id:
             self._put(self._detailed(exchange, duration), failed)

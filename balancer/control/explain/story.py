@@ -199,7 +199,7 @@ def _why(record: Record, scene: Scene, seen: Seen, policy: PolicyName, known: st
         which = f"try {told} of {numbers[-1]}" if numbers[-1] > 1 else "tried"
         return f"taken ({which})" if last is None else f"{which}: {last.word}"
     if seen.target == record.target:
-        return "taken: " + words.pick(policy)
+        return words.taken(STATES[seen.state], policy)
     share = scene.shares[seen.tier] if 0 <= seen.tier < len(scene.shares) else 0
     full = seen.target in record.passed or words.reason_of(record.reason) in words.FULL
     return words.standing(seen, share, policy, full, known)

@@ -35,6 +35,13 @@ def pick(policy: PolicyName) -> str:
     return _PICKS.get(policy, policy.value)
 
 
+def taken(state: State, policy: PolicyName) -> str:
+    """Return why a target was the one that was taken."""
+    if state in (State.HEALTHY, State.UNKNOWN):
+        return f"taken: {pick(policy)}"
+    return f"taken though {state.value} (panic: too few are well): {pick(policy)}"
+
+
 def action(rule: Rule) -> str:
     """Return what a rule does."""
     match rule.action:

@@ -238,6 +238,14 @@ RULES = (
 )
 
 
+def test_what_a_rule_answers_is_no_failure_whatever_its_status() -> None:
+    rules = (Rule("closed", Match(), FixedResponse(503, body="back at noon")),)
+    with stage(rules=rules) as set_:
+        assert set_.ask(GET).take().startswith(b"HTTP/1.1 503")
+        assert rings.last(set_.board, 0, layout.RECENT) == 1
+        assert rings.last(set_.board, 0, layout.FAILED) == 0
+
+
 def test_panic_is_told_where_it_let_a_target_serve() -> None:
     with stage(group_of(2)) as set_:
         set_.state(0, State.UNHEALTHY, Evidence.SOFT)
@@ -245,7 +253,7 @@ def test_panic_is_told_where_it_let_a_target_serve() -> None:
         told = explain(set_, id_of(answered(set_)))
         assert sorted(one["why"] for one in told["targets"]) == [
             "in rotation though unhealthy (panic: too few are well); it was not picked",
-            "taken: the one whose turn it is by weight (round_robin)",
+            "taken though unhealthy (panic: too few are well): the one whose turn it is by weight (round_robin)",
         ]
 
 
