@@ -111,7 +111,8 @@ def _host_name(value: object) -> str:
     if is_ip(text):
         raise wrong(f"{shown(text)} is an address", "write it under targets")
     if not is_host_name(text):
-        host = text.partition(":")[0]
+        host = text.partition("://")[2] or text
+        host = host.partition("/")[0].partition(":")[0]
         if host != text and is_host_name(host):
             raise wrong(f"{shown(text)} is more than a name", f"write dns: {host} and the port beside it")
         raise wrong(f"{shown(text)} is not a host name", "write the name of a service, such as backend-a")

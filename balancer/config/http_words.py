@@ -89,6 +89,9 @@ def _host_pattern(value: object) -> str:
         if host.endswith("]") and is_ip(host[1:-1]):
             return host
         raise wrong(f"{shown(text)} is not a host", "write it without port: [::1]")
+    if "://" in host:
+        bare = host.partition("://")[2].partition("/")[0]
+        raise wrong(f"{shown(text)} is a URL", f"write {bare}" if is_host_name(bare) else "write the host alone")
     if ":" in host:
         remedy = f"write [{host}]" if is_ip(host) else f"write {host.rpartition(':')[0]}"
         raise wrong(f"{shown(text)} is more than a host", remedy)

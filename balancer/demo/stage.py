@@ -19,7 +19,7 @@ import aiohttp
 from balancer.demo import words
 from balancer.demo.hands import Hands
 from balancer.demo.keys import GONE, Keys
-from balancer.demo.places import pick_port
+from balancer.demo.places import Unusable, pick_port
 from balancer.demo.product import Ended, Product, last_words
 from balancer.demo.sight import Sight, Watcher, counts
 from balancer.demo.targets import TARGETS, Target
@@ -97,7 +97,12 @@ class Stage:
         log = folder / "balancer.log"
         access_log: int | IO[bytes] = subprocess.DEVNULL
         if options.access_log is not None:
-            access_log = files.enter_context(options.access_log.open("ab"))
+            try:
+                access_log = files.enter_context(options.access_log.open("ab"))
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                told = f"--access-log: {str(options.access_log)!r} cannot be written: {reason.lower()}"
+                raise Unusable(f"{told} (name a file in a folder that is there)") from error
         targets_log = files.enter_context((folder / "targets.log").open("ab"))
         print("starting six targets and the balancer", flush=True)
         self._targets = [Target(name, zone, targets_log) for name, zone in TARGETS]

@@ -326,3 +326,11 @@ def test_rates_and_shares_are_those_of_the_last_seconds() -> None:
     for second in range(10, 20):
         sight, _ = watcher.look(status(), Counts({"a1": 180.0}, 0), float(second))
     assert sight.per_second == 0.0
+
+
+def test_an_access_log_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with Proc([*COMMAND, "--access-log", str(tmp_path / "none" / "x")]) as process:
+        assert process.process.wait(20) == 1
+        said = process.err.read_text()
+    assert "cannot be written: no such file or directory (name a file in a folder that is there)" in said
+    assert "our fault" not in said
