@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import time
 from collections.abc import Coroutine
@@ -11,6 +10,7 @@ from json.encoder import encode_basestring_ascii as quote
 from typing import cast
 
 from balancer.board import layout
+from balancer.data.accepting import WATCHED, Accepting
 from balancer.data.deadlines import NEVER
 from balancer.data.group import LiveGroup
 from balancer.data.http.client import ClientProtocol
@@ -32,9 +32,6 @@ MAX_ROUTE_KEY = 256  # characters of a host, with the header values that rules l
 MAX_ROUTE_MEMORY = 8 * 1024 * 1024  # bytes, about, over all request lines; then the lines are forgotten
 _ROUTE_COST = 200  # bytes of an entry beside its key
 ACCEPTED_AT_ONCE = 32  # connections that wait, before others have their turn
-# The loop accepts one connection a turn on each descriptor it watches: with several of the one socket a turn is shared
-# by as many new connections (an eighth less CPU for each; docs/performance.md).
-WATCHED = 4
 MAX_PEERS = 4096  # addresses of clients of which is remembered what follows from them
 _Peer = tuple[bool, RequestMemory, bytes, str]  # trusted; memory; its lines of a request; as in the access log
 
@@ -51,13 +48,8 @@ class LiveListener:
         self.closing = False
         self.active = 0  # requests under way
         connect.tune(sock, connect.UNACKNOWLEDGED_CLIENT)  # what it accepts inherits these: six calls less for each
-        self._sock = sock
+        self.accepting = Accepting(place, sock, self._client)
         self.port = int(sock.getsockname()[1])
-        self._servers: list[asyncio.Server] = []  # that watch copies of the one socket
-        self._accepting: asyncio.Task[None] | None = None
-        self._ended = False  # accepts no more, for good
-        self._paused = False  # at limits.connections, or short of descriptors
-        self._backlog = 0  # as the kernel was told last
         self._counted = False  # connections are counted by client: their number is limited
         self.peers: dict[str, _Peer] = {}
         self.spec: Listener
@@ -82,7 +74,7 @@ class LiveListener:
         self._cell = slots.get(f"listener|{spec.name}", -1)
         self.active_cell = (self._cell if self._cell >= 0 else layout.NOWHERE) + layout.LISTENER_ACTIVE
         self.keep_alive = spec.timeouts.keep_alive or NEVER
-        connect.may_leave_unacknowledged(self._sock, connect.client_patience(spec.timeouts.write_idle))
+        connect.may_leave_unacknowledged(self.accepting.sock, connect.client_patience(spec.timeouts.write_idle))
         self.first_byte = spec.timeouts.first_byte or NEVER
         self.most_requests = spec.limits.keep_alive_requests or 1 << 62
         self.router = router or Router(spec.rules)
@@ -101,7 +93,8 @@ class LiveListener:
         self.nowhere = Route(self.place, spec.name, "", slots, self._responses)
         self.renumber()
         self.trust = Trust(spec.trusted_proxies, self.port)
-        self._close_servers(but=self._watched())
+        limited = spec.limits.connections or spec.limits.connections_per_client  # one turn could bring more than that
+        self.accepting.watch(1 if limited else WATCHED)
         wanted = self.router.header_names
         # Two halves that are known are not measured together: where a limit is below what may be kept, nothing is.
         remember = self.place.remember and spec.limits.head >= 2 * MAX_KEPT
@@ -151,41 +144,7 @@ class LiveListener:
 
     def serve(self) -> Coroutine[object, object, None]:
         """Return the work of accepting connections on the socket this worker was given; OSError."""
-        copies = [self._sock.dup()]  # closing a server closes its socket
-        with contextlib.suppress(OSError):  # one is enough where descriptors are few
-            while len(copies) < self._watched():
-                copies.append(self._sock.dup())
-        return self._serve(copies)
-
-    async def _serve(self, copies: list[socket.socket]) -> None:
-        self._backlog = self.place.descriptors.backlog
-        servers = []
-        try:
-            while copies:
-                servers.append(
-                    await self.place.loop.create_server(self._client, sock=copies[-1], backlog=self._backlog)
-                )
-                copies.pop()
-        except OSError as error:  # tried again by the clock
-            for sock in copies:
-                sock.close()
-            if not servers:
-                self._paused = not self._ended
-                self.place.descriptors.complain(time.monotonic(), f"accepting: {error.strerror}")
-                return
-        self._servers = servers
-        if self._ended:  # since this was begun
-            self._close_servers()
-
-    def _watched(self) -> int:
-        """Return how many copies of the socket to watch; those of one turn could be more than a limit has room for."""
-        limits = self.spec.limits
-        return 1 if limits.connections or limits.connections_per_client else WATCHED
-
-    def _close_servers(self, but: int = 0) -> None:
-        for server in self._servers[but:]:
-            server.close()
-        del self._servers[but:]
+        return self.accepting.open()
 
     def _client(self) -> asyncio.Protocol:
         """Return what serves a client that connects: by its methods, not by its class (see `net.connect.dial`)."""
@@ -255,7 +214,7 @@ class LiveListener:
         descriptors = self.place.descriptors
         if self.place.connections >= descriptors.narrow_at:
             descriptors.measure(self.place.connections)
-            self._fit_backlog()
+            self.accepting.fit_backlog()
         if self.place.connections >= descriptors.room:
             self.hold_back()
         return not self._counted or self.place.clients.joined(self.name, client.peer) <= limits.connections_per_client
@@ -273,7 +232,7 @@ class LiveListener:
 
     def _pause(self) -> None:
         """The listener has as many connections as it may."""
-        if self._servers:
+        if self.accepting:
             log.warning("connection limit reached listener=%s connections=%d", self.name, len(self.connections))
             self._stop(Reason.CONNECTION_LIMIT)
 
@@ -281,26 +240,17 @@ class LiveListener:
         """The worker runs out of descriptors."""
         descriptors = self.place.descriptors
         descriptors.short = True
-        if self._servers:
+        if self.accepting:
             descriptors.complain(time.monotonic(), f"{self.place.connections} clients: no more are accepted for now")
             self._stop(Reason.NO_LOCAL_RESOURCES)
 
     def _stop(self, reason: Reason) -> None:
-        """Accept no more for now: who comes waits in the kernel's backlog."""
-        if self._servers:
-            self.nowhere.count_failure(reason)
-            self._close_servers()
-            self._paused = True
+        self.nowhere.count_failure(reason)
+        self.accepting.pause()
 
-    def _resume_if_room(self) -> None:
+    def _has_room(self) -> bool:
         limit = self.spec.limits.connections
-        if self.place.descriptors.short or self.closing or (limit and self._connected() > limit * 95 // 100):
-            return
-        try:
-            self._accepting = self.place.loop.create_task(self.serve())
-        except OSError:  # no descriptor for it yet
-            return
-        self._paused = False
+        return not (self.place.descriptors.short or self.closing or (limit and self._connected() > limit * 95 // 100))
 
     def left(self, client: ClientProtocol) -> None:
         """A client's connection is gone."""
@@ -314,39 +264,19 @@ class LiveListener:
     def show(self) -> None:
         """Put the gauges on the board."""
         self._show_connections()
-        if self._paused:
-            self._resume_if_room()
-        elif self._backlog != self.place.descriptors.backlog:
-            self._fit_backlog()
+        self.accepting.look(may=self._has_room())
         self._accept_waiting()
 
     def _accept_waiting(self) -> None:
         """Accept those who wait: the loop takes one a turn, so who comes new would starve where turns are long."""
-        if not self._servers or self.spec.limits.connections_per_client:  # of several at once too many were refused
+        if not self.accepting or self.spec.limits.connections_per_client:  # of several at once too many were refused
             return
         room = min(ACCEPTED_AT_ONCE, self.place.descriptors.room - self.place.connections - 1)
         if self.spec.limits.connections:
             room = min(room, self.spec.limits.connections - self._connected() - 1)
-        for _ in range(room):  # the last place is left to the loop, whose next one finds the listener full
-            try:
-                accepted, _ = self._sock.accept()
-            except OSError:  # nobody waits, or there is no descriptor
-                return
-            accepted.setblocking(False)
-            self.place.loop.create_task(self._take(accepted))
-        if room == ACCEPTED_AT_ONCE:
+        # The last place is left to the loop, whose next one finds the listener full.
+        if self.accepting.take(room) == ACCEPTED_AT_ONCE:
             self.place.loop.call_later(0.001, self._accept_waiting)
-
-    async def _take(self, accepted: socket.socket) -> None:
-        try:
-            await self.place.loop.connect_accepted_socket(self._client, accepted)
-        except OSError:  # it has left
-            accepted.close()
-
-    def _fit_backlog(self) -> None:
-        if self._servers:
-            self._backlog = self.place.descriptors.backlog
-            self._sock.listen(self._backlog)
 
     def resting(self) -> list[ClientProtocol]:
         """Return the clients that have asked before and rest now."""
@@ -364,19 +294,7 @@ class LiveListener:
 
     async def stop_accepting(self) -> None:
         """Accept what waits in the backlog, then no more."""
-        sock = self._sock
-        self._ended = True
-        self._paused = False
-        self._close_servers()
-        try:
-            while True:
-                accepted, _ = sock.accept()
-                accepted.setblocking(False)
-                await self.place.loop.connect_accepted_socket(self._client, accepted)
-        except (BlockingIOError, OSError):
-            pass
-        finally:
-            sock.close()
+        await self.accepting.end()
 
     def close_idle(self) -> None:
         """End connections as soon as nothing is under way on them."""

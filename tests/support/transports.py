@@ -83,17 +83,22 @@ class FakeTask:
         self._loop = loop
         self._work = work
         self._after: list[Callable[[Any], object]] = []
+        self._done = False
         loop.call_soon(self.step)
 
     def step(self) -> None:
         try:
             waits_for = self._work.send(None)
         except StopIteration:
+            self._done = True
             for callback in self._after:
                 callback(self)
             return
         assert isinstance(waits_for, Dial)
         waits_for.task = self
+
+    def done(self) -> bool:
+        return self._done
 
     def add_done_callback(self, callback: Callable[[Any], object]) -> None:
         self._after.append(callback)

@@ -130,7 +130,7 @@ def test_all_that_wait_to_be_accepted_find_room() -> None:
         narrow(set_)
         connected = 0
         while accepting(set_):
-            waiting = set_.listener._backlog + 1
+            waiting = set_.listener.accepting._backlog + 1
             connected += waiting
             assert connected + OTHERS <= 100
             for _ in range(waiting):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from balancer.board import layout
+from balancer.data.accepting import WATCHED
 from balancer.data.clients import Clients
 from balancer.data.deadlines import PERIOD
 from balancer.model.reason import REASON_CODES, Reason
@@ -201,10 +202,28 @@ def test_many_who_wait_are_accepted_soon_and_up_to_the_limit(limit: int, expecte
     with stage(limits=Limits(connections=limit)) as set_:
         set_.loop.create_task(set_.listener.serve())
         set_.loop.run()
-        sock: Any = set_.listener._sock
+        sock: Any = set_.listener.accepting.sock
         sock.waiting = [FakeSocket() for _ in range(300)]
         set_.go(2 * PERIOD)
         assert len(set_.listener.connections) == expected
+
+
+def test_a_limit_of_connections_narrows_the_door_and_its_end_widens_it_again() -> None:
+    """Four connections are taken in a turn where nothing limits them, one where a limit does."""
+
+    def watching(set_: Any) -> int:
+        set_.go(3 * PERIOD)
+        return sum(not server.closed for server in set_.loop.servers)
+
+    with stage() as set_:
+        set_.loop.create_task(set_.listener.serve())
+        assert watching(set_) == WATCHED
+        free = set_.snapshot
+        (listener,) = free.listeners
+        set_.publish(replace(free, listeners=(replace(listener, limits=Limits(connections=10)),)))
+        assert watching(set_) == 1
+        set_.publish(free)
+        assert watching(set_) == WATCHED
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["not begun", "half done"])
