@@ -176,7 +176,7 @@ def test_a_request_that_waited_for_a_place_in_vain(balancer: Balancer, held: Hel
         wait_for(lambda: held.ids("/narrow"), 5, "the first is at the target")
         told = explained(balancer, send(balancer, "/narrow"))
         assert told["reason"] == "queue_timeout" and told["queue_ms"] >= 300
-        assert told["sentence"].startswith("Answered 503 queue_timeout") and " in the queue." in told["sentence"]
+        assert told["sentence"].startswith("Answered 503 queue_timeout") and " in the queue)" in told["sentence"]
         assert told["targets"][0]["why"] == "in rotation, but at max_connections"
         held.may.set()
         assert first.recv_response().status == 200

@@ -246,7 +246,8 @@ def sentence(
     reason = words.reason_of(record.reason)
     took = milliseconds(record.duration)
     at = _at(record, names)
-    queued = f" after {milliseconds(record.queue)} in the queue" if record.queue >= 0.0005 else ""
+    if record.queue >= 0.0005:
+        took += f" ({milliseconds(record.queue)} in the queue)"
     last = record.tries[-1] if record.tries else None
     past = record.tries[:-1] if last is not None and last.target == record.target else record.tries
     before = words.after([(names.target(one.target)[1], words.reason_of(one.reason)) for one in past])
@@ -254,16 +255,16 @@ def sentence(
         number = max(len(past) + 1, (_numbers(record) or (0,))[-1])
         before = f" on try {number},{before}"
     if record.open:
-        return f"Under way for {took}, {f'at {at}' if at else 'without a target yet'}{queued}{before}."
+        return f"Under way for {took}, {f'at {at}' if at else 'without a target yet'}{before}."
     if reason is None and at:
-        return f"Answered {record.status} by {at} in {took}{queued}{before}."
+        return f"Answered {record.status} by {at} in {took}{before}."
     if reason is None:
         return f"Answered {record.status} by the balancer itself{f', by {matched.name}' if matched else ''}."
     while_at = f"while it was at {at}" if at else "before it had a target"
     if reason is Reason.WORKER_LOST:
-        return f"Lost, {reason.word}: {reason.sentence}, about {took} after it began, {while_at}{queued}{before}."
+        return f"Lost, {reason.word}: {reason.sentence}, about {took} after it began, {while_at}{before}."
     if reason is Reason.CLIENT_CLOSED:
-        return f"Given up, {reason.word}: {reason.sentence}, after {took}, {while_at}{queued}{before}."
+        return f"Given up, {reason.word}: {reason.sentence}, after {took}, {while_at}{before}."
     cut = record.from_upstream or not record.status
     told = f"Cut off after {took}, {reason.word}" if cut else f"Answered {record.status} {reason.word} after {took}"
     told += f": {reason.sentence}"
@@ -276,7 +277,7 @@ def sentence(
     if reason is Reason.NO_HEALTHY_TARGET and scene is not None:
         return f"{told}: {_states(scene, names)}{before}."
     where = f", at {at}" if at else ""
-    return f"{told}{f' ({record.detail})' if record.detail else ''}{where}{queued}{before}."
+    return f"{told}{f' ({record.detail})' if record.detail else ''}{where}{before}."
 
 
 def _at(record: Record, names: Names) -> str:

@@ -187,7 +187,7 @@ def test_a_request_that_waited_in_the_queue() -> None:
         set_.loop.run()
         set_.answer()
         told = explain(set_, id_of(second))
-        assert told["sentence"] == "Answered 200 by t0 (zone-0) in 1500 ms after 1500 ms in the queue."
+        assert told["sentence"] == "Answered 200 by t0 (zone-0) in 1500 ms (1500 ms in the queue)."
         assert (told["queue_ms"], told["tries"][0]["start_ms"]) == (1500.0, 1500.0)
         assert explain(set_, id_of(first))["queue_ms"] == 0.0
 
@@ -204,7 +204,7 @@ def test_a_queue_that_took_too_long_or_was_full() -> None:
         set_.go(2.2)
         told = explain(set_, id_of(waits))
         assert told["reason"] == "queue_timeout" and 2000 <= told["queue_ms"] < 2200
-        assert " in the queue." in told["sentence"] and told["tries"] == []
+        assert " in the queue)" in told["sentence"] and told["tries"] == []
 
 
 def test_a_full_target_that_was_passed_over() -> None:
@@ -424,7 +424,7 @@ def waiting(set_: Stage) -> FakeTransport:
     [
         (under_way, "while it was at t0 (zone-0)"),
         (connecting, "while it was at t0 (zone-0)"),
-        (waiting, "before it had a target after "),
+        (waiting, "in the queue) after it began, before it had a target."),
     ],
 )
 def test_what_was_inside_a_worker_that_was_lost_is_told(begin: Callable[[Stage], FakeTransport], where: str) -> None:
