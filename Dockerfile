@@ -38,10 +38,12 @@ LABEL org.opencontainers.image.title="balancer" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 # Byte code was compiled when the wheels were installed; the root file system may be read-only from here on.
+# BALANCER_STOP_GRACE is what docker waits after SIGTERM unless told otherwise, for `balancer check` to know.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONFAULTHANDLER=1
+    PYTHONFAULTHANDLER=1 \
+    BALANCER_STOP_GRACE=10s
 COPY --from=build /opt/venv /opt/venv
 WORKDIR /
 USER 10001:10001

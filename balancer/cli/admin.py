@@ -67,14 +67,34 @@ def ask(
         except ValueError:
             raise InputFault(f"{url} answers {error.code} (is this the admin address?)") from error
     except OSError as error:
-        said = str(getattr(error, "reason", None) or error).lower()
-        raise InputFault(
-            f"nothing answers at {url}: {said} "
-            "(start it: balancer run; if it runs, its control process may be starting anew: ask again; or name it with"
-            " --admin)"
-        ) from error
+        raise InputFault(_no_answer(admin, getattr(error, "reason", None) or error)) from error
     except ValueError as error:
         raise InputFault(f"{url} answers something else than JSON (is this the admin address?)") from error
+
+
+def _no_answer(admin: str, reason: object) -> str:
+    """Return what is said where nobody answers: why, and what to do about just that."""
+    import os
+    import socket
+    import ssl
+
+    named = ", which BALANCER_ADMIN names" if os.environ.get("BALANCER_ADMIN") == admin else ""
+    said = str((getattr(reason, "strerror", None) if isinstance(reason, OSError) else None) or reason).lower()
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        said, remedy = reason.verify_message.lower(), "set SSL_CERT_FILE to the authority that signed its certificate"
+    elif isinstance(reason, ssl.SSLError):
+        said = (reason.reason or said).lower().replace("_", " ")
+        remedy = f"the admin server itself speaks no TLS: write http{admin.removeprefix('https')}"
+    elif isinstance(reason, socket.gaierror):
+        remedy = "name it with --admin, by an address or a name that is known here"
+    elif isinstance(reason, TimeoutError):
+        remedy = "is this the admin address? Name it with --admin"
+    else:
+        remedy = (
+            "start it: balancer run; if it runs, its control process may be starting anew: ask again; or name it"
+            " with --admin"
+        )
+    return f"nothing answers at {admin}{named}: {said} ({remedy})"
 
 
 def _through(path: str) -> urllib.request.HTTPHandler:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any
 
 import click
+
+from balancer.model.meant import meant
 
 
 class Commands(click.Group):
@@ -37,8 +38,8 @@ class Commands(click.Group):
         """Return the command that `args` begin with; the nearest name is offered for one that does not exist."""
         name = str(args[0])
         if name not in self._table and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self._table, n=1)
-            ctx.fail(f"no such command {name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            near = meant(name, self._table)
+            ctx.fail(f"no such command {name!r}" + (f" (did you mean {near!r}?)" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from balancer.cli.faults import InputFault
+from balancer.cli.numbers import Whole
 
-_PORT = click.IntRange(0, 65535)
+_PORT = Whole(0, 65535)
 
 
 @click.command("demo")

@@ -10,6 +10,7 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
+from balancer.cli.numbers import Number
 from balancer.cli.tell import tell
 from balancer.model.units import format_duration, parse_duration
 
@@ -26,7 +27,7 @@ _PHASES = ("before", "during", "after")
 @click.option("--before", metavar="DURATION", default="5s", show_default=True, help="How long to watch before.")
 @click.option(
     "--max-failures",
-    type=click.FloatRange(0, 100),
+    type=Number(0, 100),
     metavar="PERCENT",
     default=1.0,
     show_default=True,

@@ -9,6 +9,7 @@ import click
 
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
+from balancer.cli.numbers import Whole
 from balancer.cli.tell import tell
 
 _BAR = 40  # characters of the timeline
@@ -17,9 +18,7 @@ _BAR = 40  # characters of the timeline
 @click.command("explain")
 @click.argument("request_id", metavar="[REQUEST_ID]", required=False)
 @click.option("--failed", is_flag=True, help="Without REQUEST_ID: list the last that failed, not the last of all.")
-@click.option(
-    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="Without REQUEST_ID: list so many."
-)
+@click.option("--limit", type=Whole(1, 1000), default=20, show_default=True, help="Without REQUEST_ID: list so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer of the admin API as one JSON document.")
 @admin_option
 def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, admin: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -12,6 +11,7 @@ import click
 from balancer.cli.admin import admin_option, ask
 from balancer.cli.faults import InputFault
 from balancer.cli.tell import tell
+from balancer.model.meant import meant
 
 Target = dict[str, Any]
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -42,8 +42,8 @@ def find(admin: str, word: str) -> tuple[dict[str, Any], Target]:
         names = ", ".join(full(*pair) for pair in found)
         raise InputFault(f"TARGET: {word!r} is the name of {len(found)} targets (write one of {names})")
     known = [full(*pair) for pair in every]
-    near = difflib.get_close_matches(word, [*known, *(target["name"] for _, target in every)], n=1, cutoff=0.5)
-    remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:10]) or 'none'}"
+    near = meant(word, [*known, *(target["name"] for _, target in every)], cutoff=0.5)
+    remedy = f"did you mean {near!r}?" if near else f"there are {', '.join(known[:10]) or 'none'}"
     raise InputFault(f"TARGET: there is no target {word!r} ({remedy})")
 
 

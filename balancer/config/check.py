@@ -13,11 +13,11 @@ from balancer.config.fault import Finding
 from balancer.config.tree import Tree
 from balancer.config.validate import Validated
 
-STOP_GRACE = 10.0  # seconds that docker waits between SIGTERM and SIGKILL unless told otherwise
 
-
-def check(tree: Tree, validated: Validated, nofile: int | None = None, stop_grace: float = STOP_GRACE) -> list[Finding]:
-    """Return the faults and warnings of the whole. `nofile`: descriptors that a process may have, if known."""
+def check(
+    tree: Tree, validated: Validated, nofile: int | None = None, stop_grace: float | None = None
+) -> list[Finding]:
+    """Return the faults and warnings of the whole, from `Scope` on: see there for `nofile` and `stop_grace`."""
     findings = list(repeated_names(tree))
     if validated.configuration is not None:
         given = tree.data.get("target_groups")

@@ -5,7 +5,6 @@ Every reader is a pydantic field type, with the JSON Schema that an editor needs
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from balancer.config.environment import Substituted
 from balancer.config.fault import one_line
 from balancer.config.later import unavailable
 from balancer.config.yaml12 import plain
+from balancer.model.meant import meant
 from balancer.model.units import (
     DURATION_PATTERN,
     RATE_PATTERN,
@@ -77,13 +77,12 @@ def shown(value: object) -> str:
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the word that was probably meant, or None."""
+    """Return the word that was probably meant, or None; case and the kind of hyphen do not matter."""
     known = list(words)
     folded = word.lower().replace("-", "_")
     if folded in known:
         return folded
-    close = difflib.get_close_matches(folded, known, n=1, cutoff=0.6)
-    return close[0] if close else None
+    return meant(folded, known)
 
 
 def listed(words: Iterable[str]) -> str:
@@ -266,8 +265,8 @@ def choice(words: type[StrEnum] | Iterable[str], later: Mapping[str, str] | None
             raise wrong(unavailable(value), later[value])
         if value is None:
             raise wrong("is empty", f"write {listed(known)}")
-        meant = nearest(value, known) if isinstance(value, str) and not value.isdigit() else None
-        raise wrong(f"{shown(value)} is not known here", f"write {meant or listed(known)}")
+        near = nearest(value, known) if isinstance(value, str) and not value.isdigit() else None
+        raise wrong(f"{shown(value)} is not known here", f"write {near or listed(known)}")
 
     return read
 
@@ -280,11 +279,13 @@ def one_of(enum: type[StrEnum], words: Iterable[StrEnum] | None = None, later: M
 
 
 def _off(value: object) -> object:
+    """Return None for the word off. Another plain word (none, false) was meant for it; what else is no setting, is told
+    by the section what it would be."""
     if value == "off":
         return None
     if value is None:
         raise wrong("is empty", "write off, or its settings")
-    if not isinstance(value, dict):
+    if isinstance(value, bool) or (isinstance(value, str) and value.isalpha()):
         raise wrong(f"{shown(value)} is not known here", "write off, or its settings")
     return value
 

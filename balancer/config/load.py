@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from balancer.config import processors, source
-from balancer.config.check import STOP_GRACE, check
+from balancer.config.check import check
 from balancer.config.compile import compile_snapshot
 from balancer.config.fault import Fault, Finding, Place, Severity, ordered
 from balancer.config.sections.configuration import Configuration
+from balancer.config.tree import Tree
 from balancer.config.validate import validate
 from balancer.config.writable import why_not
 from balancer.model.snapshot import Snapshot
@@ -18,6 +19,7 @@ from balancer.model.uncollected import uncollected
 from balancer.model.units import parse_duration
 
 _FIXED = ("workers", "admin.address")
+_COMPOSE = Finding(("services",), "this is a compose file", "name what it mounts instead, such as config", on_key=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,9 @@ def load(
 ) -> Loaded:
     """Read, check and compile a file or a folder. Never raises on input.
 
-    `environment` is what `${NAME}` sees, and where BALANCER_STOP_GRACE says how long a stop may take (as a duration;
-    compose sets it to its stop_grace_period); `nofile` the number of descriptors a process may have, None if unknown.
+    `environment` is what `${NAME}` sees, and where BALANCER_STOP_GRACE says how long a stop may take (a duration: the
+    image sets it to docker's 10s, compose to its stop_grace_period; without it nothing is known of that); `nofile` the
+    number of descriptors a process may have, None if unknown.
     """
     with uncollected():
         return _load(path, environment, cpus, nofile)
@@ -55,7 +58,9 @@ def _load(path: Path, environment: Mapping[str, str], cpus: Callable[[], int], n
     told = list(read.faults)
     files = list(read.files)
     snapshot: Snapshot | None = None
-    if read.tree is not None:
+    if read.tree is not None and _is_compose(read.tree):
+        told = [read.tree.fault(_COMPOSE)]
+    elif read.tree is not None:
         validated = validate(read.tree.data)
         findings = [*read.findings, *validated.findings, *check(read.tree, validated, nofile, _stop_grace(environment))]
         token = ""
@@ -82,8 +87,13 @@ def _load(path: Path, environment: Mapping[str, str], cpus: Callable[[], int], n
     return Loaded(snapshot, faults, warnings, tuple(dict.fromkeys(files)), places)
 
 
-def _stop_grace(environment: Mapping[str, str]) -> float:
-    return parse_duration(environment.get("BALANCER_STOP_GRACE", "")) or STOP_GRACE
+def _is_compose(tree: Tree) -> bool:
+    """Return whether it is a compose file, which would have a fault in every line."""
+    return isinstance(tree.data.get("services"), dict) and not {"listeners", "target_groups"} & tree.data.keys()
+
+
+def _stop_grace(environment: Mapping[str, str]) -> float | None:
+    return parse_duration(environment.get("BALANCER_STOP_GRACE", ""))
 
 
 def _log_findings(configuration: Configuration) -> list[Finding]:

@@ -6,6 +6,7 @@ faults be told at once. `broken` names what was left out, `original` leads from 
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,10 @@ from balancer.config.tree import TOLD
 
 # what others call it → what it is called here
 _ELSEWHERE = dict.fromkeys(("upstreams", "upstream", "backends", "backend", "services", "pools"), "target_groups")
+_ELSEWHERE |= dict.fromkeys(("respond", "static", "return", "response"), "fixed_response")
 _ELSEWHERE |= dict.fromkeys(("frontends", "frontend", "entrypoints"), "listeners") | {"servers": "targets"}
+_FLOW = re.compile(r"[\s,\[\]{}#\"']")  # what a value may not have in it, to be shown as it is in {key: value}
+_WORD = 60
 _GUESSED = 100  # unknown keys of which we look for the one that was meant: it takes a while
 _ROUNDS = 8  # each round leaves out more; three are enough for any file, the rest is caution
 
@@ -168,13 +172,26 @@ def _finding(steps: Steps, error: ErrorDetails, guesses: _Guesses) -> Finding:
         return Finding(steps, "is missing", f"write {steps[-1]}: {_example(steps)}")
     if kind == "model_type":
         keys = ", ".join(_keys(steps))
-        return _misshapen(steps, value, "a set of keys", f"write keys below it: {keys}")
+        meant = _long_form(steps, value)
+        return _misshapen(steps, value, "a set of keys", f"write {meant}" if meant else f"write keys below it: {keys}")
     if kind == "tuple_type":
-        scalar = isinstance(value, str | int | float) and not isinstance(value, bool)
-        return _misshapen(steps, value, "a list", f"write [{value}]" if scalar else "write '- ' before each entry")
+        meant = _long_form((*steps, 0), value) or (f"{value}" if _is_scalar(value) else "")
+        return _misshapen(steps, value, "a list", f"write [{meant}]" if meant else "write '- ' before each entry")
     if kind == "dict_type":
         return _misshapen(steps, value, "a set of keys", "write name: value below it")
     return Finding(steps, f"{shown(value)} does not fit", error["msg"][:1].lower() + error["msg"][1:])
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _long_form(steps: Steps, value: object) -> str:
+    """Return what a value alone would be as a section, "" where that is not to be told."""
+    section = section_at(steps)
+    word = str(value)
+    fits = section is not None and _is_scalar(value) and 0 < len(word) <= _WORD and word.isprintable()
+    return section.short.format(word) if section is not None and fits and not _FLOW.search(word) else ""
 
 
 def _misshapen(steps: Steps, value: object, wanted: str, remedy: str) -> Finding:

@@ -38,7 +38,7 @@ def machine(scope: Scope) -> Iterator[Finding]:
     yield from _admin(scope)
     yield from _sizes(scope)
     configuration = scope.configuration
-    if configuration.stop_timeout > scope.stop_grace - 1.0:
+    if scope.stop_grace is not None and configuration.stop_timeout > scope.stop_grace - 1.0:
         shown, grace = format_duration(configuration.stop_timeout), format_duration(scope.stop_grace)
         problem = f"docker kills after {grace} unless it is told to wait longer than {shown}"
         yield warning(

@@ -20,5 +20,5 @@ class Scope:
     configuration: Configuration
     group_names: frozenset[str] | None  # None: not to be known
     is_whole: Callable[[Steps], bool]
-    nofile: int | None
-    stop_grace: float  # seconds between SIGTERM and SIGKILL
+    nofile: int | None  # descriptors that a process may have, None if unknown
+    stop_grace: float | None  # seconds between SIGTERM and SIGKILL, None if unknown

@@ -17,5 +17,7 @@ Format = Annotated[str, Read(choice(_FORMATS), {"type": "string", "enum": list(_
 class AccessLog(Section):
     """Where finished requests are written, one line each; `access_log: off` writes none."""
 
+    short = "{{path: {}}}"
+
     path: Text = option(_D.path, "A file, or - for standard output.", "/var/log/balancer/access.log")
     format: Format = option(_D.format, "How a line looks: json is one object.", "json")

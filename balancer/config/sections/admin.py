@@ -13,6 +13,8 @@ _D = model.Admin()
 class Admin(Section):
     """The admin server: /metrics, /healthz, /readyz, /api/v1."""
 
+    short = "{{address: {}}}"
+
     address: AdminAddress = option(
         _D.address,
         "Where the admin server listens, or unix:/path; never on a public address. Needs a restart to change.",

@@ -19,6 +19,8 @@ Threshold = Annotated[int, whole(1, 100)]
 class HealthCheck(Section):
     """Probes of every target; `health_check: off` makes none. Without the key: tcp with these values."""
 
+    short = "{{type: http, path: {}}}"
+
     type: Type = option(_D.type, "tcp connects; http asks for path and looks at the status.", "http")
     path: UrlPath = option(_D.path, "What an http check asks for.", "/healthz")
     method: Method = option(_D.method, "The method of an http check.", "HEAD")

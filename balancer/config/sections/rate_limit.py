@@ -16,6 +16,8 @@ Burst = Annotated[int, whole(1, 1_000_000)]
 class RateLimit(Section):
     """A bucket for each client: `burst` requests at once, `rate` after that; the rest gets 429 with Retry-After."""
 
+    short = "{{rate: {}}}"
+
     rate: Rate = needed("What comes back to the bucket in time; counted over all workers.", "100/s")
     burst: Annotated[Burst | None, WRITTEN] = option(
         None, "What a full bucket holds; left out: what two seconds bring, at least 1.", 200

@@ -30,6 +30,8 @@ _FIXED = model.FixedResponse()
 class Match(Section):
     """What a request must look like; a key that is left out matches everything."""
 
+    short = "{{paths: [{}]}}"
+
     hosts: tuple[HostPattern, ...] = option(
         (), "Names of the Host: exact, or *.example.com for all below it.", ["api.example.com", "*.shop.example"]
     )
@@ -71,6 +73,8 @@ class _GroupOrWeights:
 class Redirect(Section):
     """Answer with a Location."""
 
+    short = "{{to: {}}}"
+
     to: Location = needed(
         "Where to; may use {scheme} {host} {port} {path} {query}. The query is kept unless there is a ?. "
         "Scheme and port are those that a trusted proxy says, else http and the port that is listened on.",
@@ -82,6 +86,8 @@ class Redirect(Section):
 class FixedResponse(Section):
     """Answer with a fixed status and body."""
 
+    short = "{{status: {}}}"
+
     status: Annotated[int, whole(200, 599)] = option(_FIXED.status, "The status of the answer.", 503)
     body: Lines = option(_FIXED.body, "The body, at most 64 KiB.", "back at noon\n")
     content_type: SentValue = option(_FIXED.content_type, "The type of the body.", "text/html; charset=utf-8")
@@ -89,6 +95,8 @@ class FixedResponse(Section):
 
 class Action(Section):
     """What is done with a request: one of forward, redirect, fixed_response."""
+
+    short = "{{forward: {}}}"
 
     forward: Annotated[dict[Name, Weight] | None, BeforeValidator(_group), _GroupOrWeights()] = option(
         None, "A target group, or several with weights.", {"shop": 9, "shop-canary": 1}

@@ -67,6 +67,8 @@ class UpstreamTimeouts(Section):
 class Retry(Section):
     """What is tried again elsewhere, and how often."""
 
+    short = "{{max_retries: {}}}"
+
     max_retries: Annotated[int, whole(0, 10)] = option(_R.max_retries, "Tries beyond the first; 0 for none.", 1)
     on: tuple[RetryWord, ...] = option(
         _R.on,
@@ -106,12 +108,16 @@ class Passive(Section):
 class Queue(Section):
     """The line that requests wait in while every target is at max_connections."""
 
+    short = "{{size: {}}}"
+
     size: Count = option(_Q.size, "How many may wait; more get 503.", 100)
     timeout: Duration = time(_Q.timeout, "How long one waits; then it gets 503.", "2s")
 
 
 class Target(Section):
     """One backend address."""
+
+    short = "{{name: a1, address: {}}}"
 
     name: Name = needed("Its name in logs and metrics.", "a1")
     address: DialAddress = needed("Host and port.", "backend-a:8000")
@@ -123,6 +129,8 @@ class Target(Section):
 
 class Discover(Section):
     """Targets found by name: every address of a DNS name, resolved again for ever."""
+
+    short = "{{dns: {}, port: 8000}}"
 
     dns: HostName = needed("The name, such as that of a compose service.", "backend-a")
     port: Annotated[int, whole(1, 65535)] = needed("The port of every address.", 8000)

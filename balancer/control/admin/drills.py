@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import Any
 
@@ -12,6 +11,7 @@ from balancer.control.admin import bodies, problems
 from balancer.control.admin.changes import changes_nothing
 from balancer.control.drill.course import Wish
 from balancer.control.drill.driller import LONGEST, Driller, Refused
+from balancer.model.meant import meant
 from balancer.model.units import format_duration, parse_duration
 
 _KEYS = frozenset({"zone", "group", "for", "before", "max_failures", "dry_run"})
@@ -48,13 +48,13 @@ class Drills:
             return problems.answer(400, str(bad))
         zones = self._driller.zones()
         if wish.zone not in zones:
-            near = difflib.get_close_matches(wish.zone[:_SHOWN], zones, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(zones) or 'none'}"
+            near = meant(wish.zone[:_SHOWN], zones)
+            remedy = f"did you mean {near!r}?" if near else f"there are {', '.join(zones) or 'none'}"
             return problems.answer(404, f"no target is in zone {_quoted(wish.zone)} ({remedy})")
         groups = self._driller.groups()
         if wish.group is not None and wish.group not in groups:
-            near = difflib.get_close_matches(wish.group[:_SHOWN], groups, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(groups) or 'none'}"
+            near = meant(wish.group[:_SHOWN], groups)
+            remedy = f"did you mean {near!r}?" if near else f"there are {', '.join(groups) or 'none'}"
             return problems.answer(404, f"there is no target group {_quoted(wish.group)} ({remedy})")
         try:
             if not dry_run:

@@ -196,9 +196,7 @@ def test_a_snapshot_survives_its_writing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: str(file.relative_to(ROOT)))
 def test_every_shipped_configuration_is_sound(file: Path) -> None:
     loaded = load(file, {})
-    assert [str(fault) for fault in loaded.faults] == []
-    told = [fault.path for fault in loaded.warnings]
-    assert told == (["stop_timeout"] if file.name == "balancer.yaml" else [])
+    assert [str(fault) for fault in (*loaded.faults, *loaded.warnings)] == []
     first = file.read_text().splitlines()[0]
     schema = first.removeprefix("# yaml-language-server: $schema=")
     assert (file.parent / schema).resolve() == ROOT / "config" / "balancer.schema.json"

@@ -30,7 +30,9 @@ SECTIONS = [  # what is wrong, what stands there, what is said
     ("a tab before a key", "a:\n  - b: 1\n\tc: 2\n", "3:1: a tab indents this line (use spaces)"),
     ("a quote that is not closed", "a:\n  - {b: \"c, d: e}\n  - {b: \"c\"}\n", "2:9: this quote is not closed (write the other one where the text ends, in the same line)"),
     ("an unknown section near nothing", "frobnicate: 1\n", "1:1: frobnicate: unknown key (known here: admin, workers, stop_timeout, buffer_limit, access_log, listeners, target_groups)"),
-    ("a section that is no set of keys", "admin: 127.0.0.1:9900\n", "1:8: admin: '127.0.0.1:9900' is not a set of keys (write keys below it: address, insecure, token, token_file, hosts)"),
+    ("a section that is no set of keys", "admin: 127.0.0.1:9900\n", "1:8: admin: '127.0.0.1:9900' is not a set of keys (write {address: 127.0.0.1:9900})"),
+    ("a section that is a list", "admin: [127.0.0.1:9900]\n", "1:8: admin: a list is not a set of keys (write keys below it: address, insecure, token, token_file, hosts)"),
+    ("a section that is a sentence", "admin: all of them\n", "1:8: admin: 'all of them' is not a set of keys (write keys below it: address, insecure, token, token_file, hosts)"),
     ("an empty section", "admin:\n", "1:7: admin: is empty (remove it, or write keys below it: address, insecure, token, token_file, hosts)"),
     ("a key written twice", "workers: 2\nworkers: 3\n", "2:1: workers: written twice, first in c.yaml:1:1 (keep one of them)"),
     ("workers that are not a number", "workers: two\n", "1:10: workers: 'two' is not a number of workers (write auto, or a number from 1 to 63)"),
@@ -76,6 +78,7 @@ LISTENER = [  # what is wrong, what stands there, what is said
     ("a protocol that nobody knows", "protocol: htpp", "3:15: listeners.web.protocol: 'htpp' is not known here (write http)"),
     ("a listener that forwards by itself", "forward: demo", "3:5: listeners.web.forward: a listener of HTTP forwards by rules (write rules: [{action: {forward: …}}])"),
     ("TLS", "tls: {}", "3:5: listeners.web.tls: 'tls' is not available in this version (use protocol: http, with something that ends TLS in front)"),
+    ("a rate limit that is only a rate", "rate_limit: 10/s", "3:17: listeners.web.rate_limit: '10/s' is not a set of keys (write {rate: 10/s})"),
     ("a rate limit without a rate", "rate_limit: {}", "3:17: listeners.web.rate_limit.rate: is missing (write rate: 100/s)"),
     ("a rate without a unit", "rate_limit: {rate: 100}", "3:24: listeners.web.rate_limit.rate: '100' has no unit (write 100/s)"),
     ("an unreadable rate", "rate_limit: {rate: 100 per second}", "3:24: listeners.web.rate_limit.rate: '100 per second' is not a rate (write a number, a slash and a unit: 100/s, 30/m, 1000/h)"),
@@ -93,6 +96,10 @@ LISTENER = [  # what is wrong, what stands there, what is said
     ("a network with bits outside its mask", "trusted_proxies: [10.0.0.1/8]", "3:23: listeners.web.trusted_proxies[0]: '10.0.0.1/8' has bits outside its mask (write 10.0.0.0/8)"),
     ("a network that is none", "trusted_proxies: [proxy]", "3:23: listeners.web.trusted_proxies[0]: 'proxy' is not a network (write a network such as 10.0.0.0/8, or private)"),
     ("an upgrade that nobody knows", "upgrade: [websockets]", "3:15: listeners.web.upgrade[0]: 'websockets' is not known here (write websocket)"),
+    ("an action that is only a name", "rules: [{action: demo}]", "3:22: listeners.web.rules[0].action: 'demo' is not a set of keys (write {forward: demo})"),
+    ("a match that is only a path", "rules: [{match: /v1, action: {forward: demo}}]", "3:21: listeners.web.rules[0].match: '/v1' is not a set of keys (write {paths: [/v1]})"),
+    ("a redirect that is only a place", "rules: [{action: {redirect: https://x.example}}]", "3:33: listeners.web.rules[0].action.redirect: 'https://x.example' is not a set of keys (write {to: https://x.example})"),
+    ("an answer as others call it", "rules: [{action: {respond: {status: 503}}}]", "3:23: listeners.web.rules[0].action.respond: unknown key (write fixed_response)"),
     ("a URL as a host", "rules: [{match: {hosts: [\"http://x.example/a\"]}, action: {forward: demo}}]", "3:30: listeners.web.rules[0].match.hosts[0]: 'http://x.example/a' is a URL (write x.example)"),
     ("a host with a port", "rules: [{match: {hosts: [\"a.example:80\"]}, action: {forward: demo}}]", "3:30: listeners.web.rules[0].match.hosts[0]: 'a.example:80' is more than a host (write a.example)"),
     ("a host that is every host", "rules: [{match: {hosts: [\"*\"]}, action: {forward: demo}}]", "3:30: listeners.web.rules[0].match.hosts[0]: '*' is every host (leave hosts out)"),
@@ -140,6 +147,7 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("a protocol of a later version", "protocol: grpc", "3:15: target_groups.demo.protocol: 'grpc' is not available in this version (use http)"),
     ("sessions", "sticky: {cookie: lb}", "3:5: target_groups.demo.sticky: 'sticky' is not available in this version (use one target, or keep sessions outside the targets)"),
     ("an unknown key in a target", "targets: [{name: a1, address: \"127.0.0.1:1\", weigth: 3}]", "3:50: target_groups.demo.targets.a1.weigth: unknown key (write weight)"),
+    ("targets that are only addresses", "targets: [\"127.0.0.1:1\"]", "3:15: target_groups.demo.targets[0]: '127.0.0.1:1' is not a set of keys (write {name: a1, address: 127.0.0.1:1})"),
     ("a target without a name", "targets: [{address: \"127.0.0.1:1\"}]", "3:15: target_groups.demo.targets[0].name: is missing (write name: a1)"),
     ("a target without a port", "targets: [{name: a1, address: backend-a}]", "3:35: target_groups.demo.targets.a1.address: 'backend-a' has no port (write backend-a:8000)"),
     ("a target that is a URL", "targets: [{name: a1, address: \"http://backend-a:8000/\"}]", "3:35: target_groups.demo.targets.a1.address: 'http://backend-a:8000/' is a URL (write backend-a:8000 without http://)"),
@@ -151,6 +159,8 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("two targets of one name", "targets: [{name: a1, address: \"127.0.0.1:1\"}, {name: a1, address: \"127.0.0.1:2\"}]", "3:58: target_groups.demo.targets.a1.name: the target 'a1' is there already, in c.yaml:3:22 (give one of them another name)"),
     ("only weights of 0", "targets: [{name: a1, address: \"127.0.0.1:1\", weight: 0}]", "3:5: target_groups.demo.targets: every weight is 0: nobody would get a request (give one of them a weight)"),
     ("discovery through Docker", "discover: [{docker: {label: x}}]", "3:17: target_groups.demo.discover[0].docker: 'docker' is not available in this version (use dns: the name of the compose service)"),
+    ("discovery by a list of names", "discover: [shop]", "3:16: target_groups.demo.discover[0]: 'shop' is not a set of keys (write {dns: shop, port: 8000})"),
+    ("discovery by a name", "discover: shop", "3:15: target_groups.demo.discover: 'shop' is not a list (write [{dns: shop, port: 8000}])"),
     ("discovery without a port", "discover: [{dns: backend-a}]", "3:16: target_groups.demo.discover[0].port: is missing (write port: 8000)"),
     ("discovery of an address", "discover: [{dns: 10.0.0.1, port: 80}]", "3:22: target_groups.demo.discover[0].dns: '10.0.0.1' is an address (write it under targets)"),
     ("discovery of a URL", "discover: [{dns: \"http://shop\", port: 8000}]", "3:22: target_groups.demo.discover[0].dns: 'http://shop' is more than a name (write dns: shop and the port beside it)"),
@@ -163,6 +173,9 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("a key of a later version", "max_idle: 8", "3:5: target_groups.demo.max_idle: 'max_idle' is not available in this version (remove it: a worker keeps at most 64 idle connections to a target)"),
     ("a check of a later version", "health_check: {type: grpc}", "3:26: target_groups.demo.health_check.type: 'grpc' is not available in this version (use tcp)"),
     ("a check that is on", "health_check: on", "3:19: target_groups.demo.health_check: 'on' is not known here (write off, or its settings)"),
+    ("a check that is only a path", "health_check: /healthz", "3:19: target_groups.demo.health_check: '/healthz' is not a set of keys (write {type: http, path: /healthz})"),
+    ("retries that are only a number", "retry: 2", "3:12: target_groups.demo.retry: '2' is not a set of keys (write {max_retries: 2})"),
+    ("a queue that is only a number", "queue: 100", "3:12: target_groups.demo.queue: '100' is not a set of keys (write {size: 100})"),
     ("a check that is empty", "health_check:", "3:18: target_groups.demo.health_check: is empty (write off, or its settings)"),
     ("a threshold of 0", "health_check: {unhealthy_threshold: 0}", "3:41: target_groups.demo.health_check.unhealthy_threshold: 0 is out of range (write a number from 1 to 100)"),
     ("an interval of 0", "health_check: {interval: 0s}", "3:30: target_groups.demo.health_check.interval: '0s' is too short (write 100ms or more)"),
@@ -178,6 +191,7 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("local_first with a zone that nobody is in", "zones: {mode: local_first, local: zone-a}", "3:39: target_groups.demo.zones.local: no target is in zone 'zone-a' (write default)"),
     ("active_backup without an order", "zones: {mode: active_backup}", "3:12: target_groups.demo.zones.order: is missing (write order: [default])"),
     ("active_backup with a zone that nobody is in", "zones: {mode: active_backup, order: [default, zone-b]}", "3:51: target_groups.demo.zones.order[1]: no target is in zone 'zone-b' (write default)"),
+    ("a zone just as near as another", "targets: [{name: a, address: \"127.0.0.1:1\", zone: zone-a}, {name: b, address: \"127.0.0.1:2\", zone: zone-b}]\n    zones: {mode: active_backup, order: [zone-x]}", "4:42: target_groups.demo.zones.order[0]: no target is in zone 'zone-x' (write zone-a or zone-b)"),
     ("active_backup with a zone twice", "zones: {mode: active_backup, order: [default, default]}", "3:51: target_groups.demo.zones.order[1]: 'default' is named twice (name each zone once)"),
     ("a zone mode that nobody knows", "zones: {mode: local-first}", "3:19: target_groups.demo.zones.mode: 'local-first' is not known here (write local_first)"),
     ("a factor below 100", "zones: {overprovisioning_factor: 50}", "3:38: target_groups.demo.zones.overprovisioning_factor: 50 is out of range (write a number from 100 to 1000)"),
@@ -220,6 +234,13 @@ def test_a_faulty_group_is_told_exactly(tmp_path: Path, row: Row) -> None:
     _, line, *said = row
     targets = "" if line.startswith("targets") else '    targets: [{name: a1, address: "127.0.0.1:8001"}]\n'
     assert faults(tmp_path, f"target_groups:\n  - name: demo\n    {line}\n{targets}{WEB}") == said
+
+
+def test_a_compose_file_is_told_to_be_one(tmp_path: Path) -> None:
+    """Every line of it would be a fault of its own."""
+    text = "x-all: &all {restart: always}\nservices:\n  web:\n    <<: *all\n    image: x\nnetworks: {}\n"
+    remedy = "name what it mounts instead, such as config"
+    assert faults(tmp_path, text) == [f"2:1: services: this is a compose file ({remedy})"]
 
 
 def test_every_fault_of_a_file_is_told_at_once_in_the_order_of_its_lines(tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ LISTENER = [
 Row = tuple[str, ...]
 
 
-def warnings(folder: Path, text: str, nofile: int | None = None) -> list[str]:
-    """Return the warnings of a configuration without faults."""
+def warnings(folder: Path, text: str, nofile: int | None = None, grace: str = "10s") -> list[str]:
+    """Return the warnings of a configuration without faults, in a container that has `grace` to stop."""
     file = folder / "c.yaml"
     file.write_text(text)
-    loaded = load(file, {}, nofile=nofile)
+    loaded = load(file, {"BALANCER_STOP_GRACE": grace} if grace else {}, nofile=nofile)
     assert [str(fault) for fault in loaded.faults] == []
     assert loaded.snapshot is not None
     return [str(fault).removeprefix(f"{file}:") for fault in loaded.warnings]
@@ -100,6 +100,12 @@ def test_a_stop_longer_than_docker_waits_is_told(tmp_path: Path) -> None:
         " (set stop_grace_period in compose above 30s, and BALANCER_STOP_GRACE to the same, which tells it here)"
     ]
     assert warnings(tmp_path, f"{WEB}{DEMO}stop_timeout: 9s\n") == []
+    assert warnings(tmp_path, f"{WEB}{DEMO}stop_timeout: 30s\n", grace="40s") == []
+
+
+def test_where_nobody_says_how_long_a_stop_may_take_nothing_is_told_of_it(tmp_path: Path) -> None:
+    """Outside of a container docker kills nothing, and `check` on the host cannot see the compose file."""
+    assert warnings(tmp_path, f"{WEB}{DEMO}stop_timeout: 30s\n", grace="") == []
 
 
 def test_a_low_descriptor_limit_is_told(tmp_path: Path) -> None:
