@@ -11,6 +11,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from balancer.config.source import MAX_BYTES
+
 PERIOD = 0.3  # seconds between two looks
 
 Look = tuple[tuple[str, int, int, int], ...]
@@ -95,10 +97,18 @@ class Watch:
     def _read(self) -> bytes:
         digest = hashlib.sha256()
         for file in self._involved():
-            try:
-                content = file.read_bytes() if file.is_file() else b""
-            except (OSError, ValueError):
-                content = b""
-            digest.update(b"%d %s %d " % (len(str(file)), str(file).encode(), len(content)))
+            content, size = _content(file)
+            digest.update(b"%d %s %d " % (len(str(file)), str(file).encode(), size))
             digest.update(content)
         return digest.digest()
+
+
+def _content(file: Path) -> tuple[bytes, int]:
+    """Return what a load may read of a file, and its whole size: one that is larger is refused whatever it holds."""
+    try:
+        if file.is_file():
+            with file.open("rb") as stream:
+                return stream.read(MAX_BYTES), file.stat().st_size
+    except (OSError, ValueError):
+        pass  # it is being swapped, or may not be read: the load says so
+    return b"", 0

@@ -125,3 +125,21 @@ def test_a_link_to_itself_is_a_change_and_so_is_the_file_that_replaces_it(tmp_pa
     file.unlink()
     file.write_text("a: 2\n")
     assert looks(watch) == [False, True, False, False]
+
+
+def test_a_file_that_is_too_large_to_load_is_a_change_and_not_read_whole(tmp_path: Path) -> None:
+    """A terabyte, all of it a hole: reading it would take control's memory and its time."""
+    file = tmp_path / "b.yaml"
+    file.write_text("a: 1\n")
+    watch = watched(file)
+    with file.open("w") as stream:
+        stream.truncate(1 << 40)
+    assert looks(watch) == [False, True, False, False]
+    watch.about_to_load()
+    watch.loaded([file])
+    assert looks(watch) == [False] * 4
+    with file.open("w") as stream:
+        stream.truncate(1 << 41)
+    assert looks(watch) == [False, True, False, False]
+    file.write_text("a: 1\n")
+    assert looks(watch) == [False, True, False, False]
