@@ -359,15 +359,25 @@ class LiveGroup:
                 break
             self.waiting.popleft()
             exchange.guarded(exchange.place_at, target)  # a fault there is its own, not that of who made room
-        if exchange is None or not exchange.tried:
-            return
-        # It waits for a place where it was not tried yet: those behind it may take what it does not want.
-        for entry in [entry for entry in self.waiting if not entry[0].tried and entry[0].serial == entry[1]]:
-            target = now.pick()
-            if target is None:
+        if exchange is not None and exchange.tried:
+            now._wake_those_behind(frozenset(exchange.tried))
+
+    def _wake_those_behind(self, tried: frozenset[LiveTarget]) -> None:
+        """Who is first was `tried` wherever there is a place: those behind may take what it does not want."""
+        vain = {tried}  # for who was tried just there, there is no place
+        for entry in list(self.waiting):
+            exchange, serial, _ = entry
+            tried = frozenset(exchange.tried)
+            if exchange.serial != serial or not exchange.in_queue or tried in vain:
+                continue
+            target = self._place_for(exchange)
+            if target is not None:
+                self.waiting.remove(entry)
+                exchange.guarded(exchange.place_at, target)
+            elif tried:
+                vain.add(tried)
+            else:  # for nobody
                 return
-            self.waiting.remove(entry)
-            entry[0].guarded(entry[0].place_at, target)
 
     def _place_for(self, exchange: Exchange) -> LiveTarget | None:
         """Return where one who waits may go now: not where its try failed, while another target is only full."""

@@ -12,6 +12,7 @@ from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
 from balancer.model.snapshot import Queue, Retry, UpstreamTimeouts
 from tests.support import http1
+from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, group_of, stage
 
 SLACK = 0.2
@@ -167,6 +168,34 @@ def test_who_waits_behind_one_that_was_refused_may_go_where_that_one_may_not() -
         set_.answer(OK, upstream=0)
         set_.answer(OK, upstream=0)
         assert [status_of(client.take()) for client in (behind, busy, refused)] == [200] * 3
+        set_.check_quiet()
+
+
+def test_who_waits_behind_one_that_was_tried_elsewhere_may_go_where_only_that_one_was() -> None:
+    """Found by an attacker: both had lost a target, and the second was forgotten until the first was placed."""
+    with stage(group_of(3, max_connections=1, passive=None, retry=Retry(max_retries=3))) as set_:
+
+        def ask(name: bytes) -> FakeTransport:
+            return set_.ask(GET.replace(b"/", b"/" + name, 1))
+
+        twice, *busy = ask(b"twice"), ask(b"b"), ask(b"c")
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        busy.append(ask(b"d"))  # at the first target
+        set_.answer(OK, upstream=1)  # twice is at the second now
+        for _ in range(2):  # the first time it might be the race of a pooled connection
+            next(one for one in set_.upstreams[::-1] if b"GET /twice " in one.take()).feed_reset()
+            set_.loop.run()
+        once = ask(b"once")  # at the second target, while the first and the third are full
+        set_.upstreams[-1].feed_reset()
+        set_.loop.run()
+        assert len(set_.live.groups["demo"].waiting) == 2
+        set_.answer(OK, upstream=3)  # the first target has a place: twice was there already
+        assert b"GET /once " in set_.upstreams[3].take()
+        set_.answer(OK, upstream=3)
+        set_.answer(OK, upstream=2)
+        set_.answer(OK, upstream=2)
+        assert [status_of(client.take()) for client in (twice, once, *busy)] == [200] * 5
         set_.check_quiet()
 
 
