@@ -22,12 +22,14 @@
 VENV  := .venv
 BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
-# A test run must not find a proxy or an admin address in the environment of the one who runs it.
-PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY $(BIN)/python -m pytest
+# A test run must not find a proxy, an admin address or a job server in the environment of the one who runs it.
+PYTEST := env -u BALANCER_ADMIN -u http_proxy -u HTTP_PROXY -u MAKEFLAGS -u MFLAGS $(BIN)/python -m pytest
 
-# Compose, system and lint each want the machine for themselves.
+# Most of these want the machine for themselves; those that mostly wait run side by side (test-processes).
+ifndef SIDE_BY_SIDE
 .NOTPARALLEL:
-.PHONY: help demo test test-fast test-system test-compose lint format guard guard-here record build-fast test-fast-build bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
+endif
+.PHONY: help demo test test-fast test-processes test-system test-compose lint format guard guard-here record build-fast test-fast-build bench bench-scale bench-slow soak chaos fuzz fuzz-wire conformance lock clean
 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
@@ -38,13 +40,17 @@ $(READY): requirements.lock .ci/venv
 demo: $(READY)
 	$(BIN)/balancer demo
 
-test: lint test-fast guard-here test-system test-compose
+test: lint test-fast guard-here test-processes
 
 # Tests that may run side by side.
 test-fast: $(READY)
 	$(PYTEST) -n 3 --dist loadfile -m "not chaos and not soak" tests --ignore tests/compose
 
-# Whole process trees under load and faults: most of their time they wait.
+# Both at once, each told when it is over: most of their time they wait for something to be noticed.
+test-processes: $(READY)
+	+@$(MAKE) --no-print-directory --jobs 2 --output-sync=target SIDE_BY_SIDE=1 test-system test-compose
+
+# Whole process trees under load and faults.
 test-system: $(READY)
 	$(PYTEST) -n 2 --dist loadfile -m "chaos and not soak" tests/system
 

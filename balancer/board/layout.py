@@ -163,10 +163,12 @@ TARGET_BLOCK = 4
 TARGET_GAUGES = (TARGET_ACTIVE, TARGET_CONNECTIONS, TARGET_IDLE, TARGET_STREAKS)
 STREAK_BITS = 16  # of TARGET_STREAKS: failed connects in a row, then (shifted) gateway failures in a row
 STREAK = (1 << STREAK_BITS) - 1
-# reasons: target group; failures by reason code, then retries by reason code; in the last cell those who wait (gauge)
+# reasons: target group; failures by reason code, then retries by reason code; in the last cells (gauges) when the claim
+# of those who wait was renewed and since when the first of them waits (both monotonic ms), and how many wait
 REASONS_RETRIES = 128
 REASONS_BLOCK = 256
-REASONS_QUEUED = REASONS_BLOCK - 1
+REASONS_CLAIMED_AT, REASONS_CLAIM, REASONS_QUEUED = range(REASONS_BLOCK - 3, REASONS_BLOCK)
+REASONS_GAUGES = (REASONS_CLAIMED_AT, REASONS_CLAIM, REASONS_QUEUED)
 # What control counts lies in the same cells of a row of its own, the last place: no worker ever has it.
 CONTROL_PLACE = MAX_WORKERS - 1
 # checks: target group × target; probes by result, in the order of `ProbeResult`
@@ -179,7 +181,7 @@ GAUGES: dict[str, tuple[int, ...]] = {
     "flow": (),
     "hits": (),
     "target": TARGET_GAUGES,
-    "reasons": (REASONS_QUEUED,),
+    "reasons": REASONS_GAUGES,
     "checks": (),
     "failovers": (),
 }

@@ -17,8 +17,9 @@ from balancer.board.records import NONE, PLACED
 from balancer.board.scenes import Seen
 from balancer.data.deadlines import NEVER
 from balancer.data.place import Place, log
+from balancer.data.precedence import LOOK
 from balancer.data.reading import Reading
-from balancer.data.target import MAX_CONNECTING, LiveTarget
+from balancer.data.target import LOST, MAX_CONNECTING, LiveTarget
 from balancer.data.waiting import Waiting
 from balancer.health.ejection import may_eject
 from balancer.model.names import Evidence, State
@@ -173,7 +174,7 @@ class LiveGroup:
                 state, evidence = self._with_own_ejection(target, state, evidence, now)
                 self._passing = True
             if state is not target.state:
-                if state in (State.UNHEALTHY, State.EJECTED) and target.state not in (State.UNHEALTHY, State.EJECTED):
+                if state in LOST and not target.is_lost():
                     lost.append(target)
                 target.turn(state, evidence)
             target.evidence = evidence
@@ -281,29 +282,40 @@ class LiveGroup:
 
     # Picking
 
-    def pick(self, tried: Collection[int] = ()) -> LiveTarget | None:
-        """Return the target whose turn it is, None if every one is tried, full or out of rotation."""
+    def is_closed(self, target: LiveTarget, since: float = 0.0) -> bool:
+        """Return whether a target takes nobody now who waits `since` then (0.0: has just come): it is full, or what is
+        free there is for one who waits in another worker."""
+        if target.active + target.others < target.near:
+            return False
+        precedence = self.queue.precedence
+        if target.is_full():
+            precedence.none_is_free()
+            return True
+        return not precedence.is_mine(since)
+
+    def pick(self, tried: Collection[int] = (), since: float = 0.0) -> LiveTarget | None:
+        """Return the target whose turn it is, None if every one is tried, closed or out of rotation."""
         self.passed = ()
         if not tried and self.single is not None:
             slot = self.single.pick(())
             if slot is not None:
                 target = self.targets[slot]
-                if target.active + target.others < target.near or not target.is_full():
+                if target.active + target.others < target.near or not self.is_closed(target, since):
                     return target
                 self.passed = (target.place_on_board,)
-        return self._pick_carefully(tried)
+        return self._pick_carefully(tried, since)
 
-    def pick_beside(self, tried: Collection[LiveTarget]) -> LiveTarget | None:
+    def pick_beside(self, tried: Collection[LiveTarget], since: float = 0.0) -> LiveTarget | None:
         """Return the target whose turn it is among those that are not `tried`, as `pick` does."""
-        return self.pick({slot for slot, target in enumerate(self.targets) if target in tried})
+        return self.pick({slot for slot, target in enumerate(self.targets) if target in tried}, since)
 
-    def _pick_carefully(self, tried: Collection[int]) -> LiveTarget | None:
+    def _pick_carefully(self, tried: Collection[int], since: float) -> LiveTarget | None:
         for index in self._tier_order():
             for excluded in retry.exclusions(tried, self.zone_of, self.members[index]):
                 slot = self.policies[index].pick(excluded)
                 while slot is not None:
                     target = self.targets[slot]
-                    if not target.is_full():
+                    if not self.is_closed(target, since):
                         return target
                     excluded.add(slot)
                     self.passed = (*self.passed, target.place_on_board)
@@ -340,7 +352,21 @@ class LiveGroup:
         if now.gone:
             return Reason.TARGET_REMOVED
         until = until or time.monotonic() + now.spec.queue.timeout
-        return None if self.queue.add(exchange, until, now.spec.queue.size) else Reason.QUEUE_FULL
+        if not self.queue.add(exchange, until, now.spec.queue.size):
+            return Reason.QUEUE_FULL
+        if self.queue.precedence.shared and not self.queue.looking and len(now.targets) <= _EXACT:
+            self.queue.looking = True
+            self.place.loop.call_later(LOOK, self._look_for_places)
+        return None
+
+    def _look_for_places(self) -> None:
+        """See whether other workers left a place: their ends wake nobody here."""
+        self.queue.looking = False
+        if self.waiting:
+            self.wake()
+        if self.waiting:
+            self.queue.looking = True
+            self.place.loop.call_later(LOOK, self._look_for_places)
 
     def dissolve(self) -> None:
         """The group is gone from the configuration: nobody looks at its queue any more, so nobody may wait in it."""
@@ -359,6 +385,7 @@ class LiveGroup:
                 break
             self.waiting.popleft()
             exchange.guarded(exchange.place_at, target)  # a fault there is its own, not that of who made room
+        self.queue.claim(full=exchange is not None and bool(now.passed))
         if exchange is not None and exchange.tried:
             now._wake_those_behind(frozenset(exchange.tried))
 
@@ -381,11 +408,12 @@ class LiveGroup:
 
     def _place_for(self, exchange: Exchange) -> LiveTarget | None:
         """Return where one who waits may go now: not where its try failed, while another target is only full."""
+        since = exchange.queued_at
         if exchange.tried:
-            target = self.pick_beside(exchange.tried)
+            target = self.pick_beside(exchange.tried, since)
             if target is not None or self.passed:
                 return target
-        return self.pick()
+        return self.pick((), since)
 
     def look(self, now: float) -> None:
         """Called by the coarse clock: queues, own ejections and drills that are over, gauges."""
@@ -398,6 +426,8 @@ class LiveGroup:
             if every or target.connections or target.visible or target.waiting or target.connecting:
                 target.look(now)
                 target.show()
+                if target.active and self.spec.rescue and target.is_lost():
+                    self._rescue(target, again=True)
             if target.ejected_until and now >= target.ejected_until:
                 self.refresh()
         if self.place.recent.stale(self.scene):
@@ -478,12 +508,12 @@ class LiveGroup:
                 target.ejected_until = 0.0
         self.refresh()
 
-    def _rescue(self, target: LiveTarget) -> None:
-        for connection in list(target.connections):
-            if connection.exchange is not None:
-                connection.exchange.rescue()
-        for exchange in target.unconnected():
-            exchange.rescue()
+    def _rescue(self, target: LiveTarget, *, again: bool = False) -> None:
+        """Move those that wait at a target that is lost; `again`: those for whom there was no place elsewhere then."""
+        there = [connection.exchange for connection in target.connections]
+        for exchange in (*there, *target.unconnected()):
+            if exchange is not None and not exchange.rescue(again=again) and again:
+                return
 
     def count_failure(self, reason: Reason) -> None:
         """Count a failed request of this group."""

@@ -38,6 +38,7 @@ MAX_REQUESTS = 10_000  # requests a connection carries
 SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
 LATE_BODY = 0.02  # seconds that a connection rests before it is used again, where its target may have more to say
 FRESH = 1.0  # seconds: idle for less, a connection is taken without asking the kernel whether it still lives
+LOST = (State.UNHEALTHY, State.EJECTED)  # states in which what waits for a target is moved elsewhere
 UNSEEN = 512  # requests that other workers may begin here between two looks at their counts
 _TURNS = 20  # of the clock over which the looks at all windows are spread: a look takes a system call
 
@@ -177,6 +178,10 @@ class LiveTarget:
         if self.draining is not None:
             for exchange in self.unconnected():
                 exchange.rescue()
+
+    def is_lost(self) -> bool:
+        """Return whether what waits for its answer here had better be elsewhere."""
+        return self.state in LOST
 
     def show_streaks(self) -> None:
         """Put the failures in a row on the board: control adds up those of all workers."""

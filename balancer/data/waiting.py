@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from balancer.board import layout
 from balancer.data.place import Place
+from balancer.data.precedence import Precedence
 
 if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
@@ -21,13 +22,15 @@ _SLACK = 64  # entries of the gone that are borne beside as many as twice the li
 class Waiting:
     """The queue of a group in one worker. `entries` is read by the hot path: empty, there is nobody to wake."""
 
-    __slots__ = ("_cell", "_living", "_place", "entries")
+    __slots__ = ("_cell", "_living", "_place", "entries", "looking", "precedence")
 
     def __init__(self, place: Place, reasons: int) -> None:
         """`reasons`: where the group's reasons lie on the board, -1: nowhere."""
         self.entries: deque[tuple[Exchange, int, float]] = deque()
         self._living = 0
         self._place = place
+        self.precedence = Precedence(place, reasons)
+        self.looking = False  # for places that other workers leave
         self._cell = reasons + layout.REASONS_QUEUED if reasons >= 0 else -1
 
     def add(self, exchange: Exchange, until: float, size: int) -> bool:
@@ -66,7 +69,19 @@ class Waiting:
         """Return all who wait."""
         return [exchange for exchange, serial, _ in self.entries if exchange.serial == serial]
 
+    def claim(self, *, full: bool) -> None:
+        """Say to other workers since when the first waits who would go anywhere; `full`: but all is full."""
+        first = 0.0
+        if full and self._living:
+            for exchange, serial, _ in self.entries:
+                if exchange.serial == serial and not exchange.tried:
+                    first = exchange.queued_at
+                    break
+        self.precedence.claim(first)
+
     def _show(self, living: int) -> None:
         self._living = living
+        if not living:
+            self.precedence.claim(0.0)
         if self._cell >= 0:
             self._place.row[self._cell] = living

@@ -16,7 +16,7 @@ _P = TypeVar("_P")
 UNACKNOWLEDGED_UPSTREAM = 10_000  # ms until bytes that nobody acknowledges end a connection: a zone without power
 UNACKNOWLEDGED_CLIENT = 30_000
 LOOK_AFTER = 2.0  # seconds: a request that is under way for so long has its target's window looked at, as often again
-_RESET = struct.pack("ii", 1, 0)
+_RESET, _CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # SO_LINGER: at once, without what waits; not
 _ANYTHING = select.POLLIN | select.POLLHUP | select.POLLERR | select.POLLRDHUP
 _INFO = struct.Struct("=24xI116xI80xI")  # of struct tcp_info: unacked, notsent_bytes, snd_wnd
 _ACKNOWLEDGED = struct.Struct("=120xQ")  # of the same: bytes_acked
@@ -144,7 +144,12 @@ def unread(transport: asyncio.Transport) -> bytes:
 
 def reset(transport: asyncio.Transport) -> None:
     """End a connection with RST, so that the peer cannot take what it has for complete. Source: RFC 9112, 8."""
+    end_by_reset(transport, yes=True)
+    transport.abort()
+
+
+def end_by_reset(transport: asyncio.Transport, *, yes: bool) -> None:
+    """Have the kernel end a connection with RST whoever closes it, and be it the death of this process; or not so."""
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.fileno() >= 0:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    transport.abort()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if yes else _CLOSE)

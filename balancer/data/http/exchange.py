@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 SURELY_SENT = 16 * 1024  # bytes of a body that a target's kernel takes whether or not the target reads
-_RAW, _CHUNK = range(2)  # how the response body is framed for the client
+_RAW, _CHUNK, _CLOSE = range(3)  # how the response body is framed for the client: as it came, or ended by the close
 
 
 class Exchange:
@@ -168,7 +168,7 @@ class Exchange:
         policy = group.single  # group.pick, written out
         slot = policy.pick(()) if policy is not None else None
         target = group.targets[slot] if slot is not None else None
-        if target is None or (target.active + target.others >= target.near and target.is_full()):
+        if target is None or (target.active + target.others >= target.near and group.is_closed(target)):
             full, target = target, group.pick()
             if full is not None or group.passed:
                 self.fresh = False
@@ -508,7 +508,9 @@ class Exchange:
                 self._framing = _CHUNK
                 extra = b"Transfer-Encoding: chunked\r\n"
             else:
-                self.keep = False  # an HTTP/1.0 client reads until the end of the connection
+                self.keep = False  # an HTTP/1.0 client reads until the end of the connection:
+                self._framing = _CLOSE  # before the body is whole, that must be no end that it could mistake
+                connect.end_by_reset(self.client.transport, yes=True)
         if not self.request_done:
             self.keep = (
                 False  # both sides go on at once; if the response ends first, the rest of the body is not wanted
@@ -544,6 +546,8 @@ class Exchange:
         """The response is complete; `keep`: its connection may serve another."""
         if self._framing == _CHUNK:
             self.client.transport.write(LAST_CHUNK)
+        elif self._framing == _CLOSE:
+            connect.end_by_reset(self.client.transport, yes=False)
         self.leave(keep=keep and self.request_done and self._is_sent())
         self.close()
 
@@ -604,10 +608,12 @@ class Exchange:
             return
         tries.failed(self, failures.waiting(error), str(error or ""), "gateway")
 
-    def rescue(self) -> None:
-        """The target turned unhealthy or was ejected: move a request that still waits there, if it may be moved."""
-        if not self.head_sent and self.tunnel is None:
-            tries.rescue(self)
+    def rescue(self, *, again: bool = False) -> bool:
+        """The target turned unhealthy or was ejected: move a request that still waits there, if it may be moved.
+
+        Return False if there is nowhere to, for nobody. `again`: it could not be moved when the target was lost.
+        """
+        return self.head_sent or self.tunnel is not None or tries.rescue(self, again=again)
 
     def upstream_expired(self, now: float) -> None:
         """A deadline of the upstream side is over."""

@@ -75,12 +75,15 @@ def race_lost(exchange: Exchange) -> None:
     exchange.target.connect(exchange)
 
 
-def rescue(exchange: Exchange) -> None:
+def rescue(exchange: Exchange, *, again: bool) -> bool:
     """Move a request that waits on a target which is known to be lost, if it may be moved and there is where to: to
-    another target, or in line where all others are full."""
+    another target, or in line where all others are full. Return False if there is nowhere to, for nobody.
+
+    `again`: it could not be moved when the target was lost; to another that is lost (in panic) it is not moved now.
+    """
     group, target = exchange.group, exchange.target
     if group is None or target is None:
-        return
+        return True
     may = retry.may_retry(
         group.spec.retry,
         Reason.RESCUE,
@@ -90,10 +93,12 @@ def rescue(exchange: Exchange) -> None:
     )
     tried = [*exchange.tried, target]
     if not may:
-        return
+        return True
     found = _elsewhere(exchange, tried)
     if found is None and not _may_wait(exchange):
-        return
+        return False
+    if again and found is not None and found.is_lost():
+        return False
     exchange.try_over(Reason.RESCUE)
     exchange.tried = tried
     exchange.leave(keep=False)
@@ -105,6 +110,7 @@ def rescue(exchange: Exchange) -> None:
     else:
         exchange.target = None
         exchange.wait_in_queue(time.monotonic())
+    return True
 
 
 def by_status(exchange: Exchange, head: ResponseHead) -> bool:

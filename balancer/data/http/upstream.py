@@ -140,6 +140,8 @@ class UpstreamProtocol:
         if self.exchange is None and self in self.target.idle:
             self.target.idle.remove(self)
             self.target.learn(time.monotonic() - self.idle_since)
+        elif self.transport.get_write_buffer_size():  # a close would wait for what the target does not take any more
+            self.transport.abort()
         return False
 
     def _forget(self) -> None:

@@ -41,7 +41,7 @@ def test_edges_reach_from_half_a_millisecond_to_a_minute_in_order() -> None:
 
 def test_every_reason_can_be_counted_as_a_failure_and_as_a_retry() -> None:
     assert len(REASONS) <= layout.REASONS_RETRIES
-    assert layout.REASONS_RETRIES + len(REASONS) <= layout.REASONS_BLOCK
+    assert layout.REASONS_RETRIES + len(REASONS) <= min(layout.REASONS_GAUGES)
 
 
 def test_every_result_of_a_probe_and_every_state_has_a_cell() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from balancer.model.reason import Reason
 from balancer.model.snapshot import ClientTimeouts, Passive, Queue, Retry, UpstreamTimeouts
 from tests.support import http1
 from tests.support.builds import interpreted_only
-from tests.support.transports import FakeTransport
+from tests.support.transports import RESETS, FakeTransport
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, exchange_of, forward_to, group_of, stage
 
 SLACK = 0.2
@@ -261,6 +262,39 @@ def test_an_answer_that_stalls_is_aborted_but_not_where_the_client_does_not_read
         client.drain()
         set_.go(5.0 + SLACK)
         assert client.was_reset and set_.failures(Reason.RESPONSE_IDLE_TIMEOUT) == 1
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\n\r\nhello"])
+def test_a_target_that_ends_its_side_is_heard_while_it_does_not_take_the_body(answer: bytes) -> None:
+    """Found by an attacker: the close waited for what the target would never take."""
+    with stage(group_of(1)) as set_:
+        client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 500000\r\n\r\n")
+        set_.upstreams[0].stall()
+        client.feed(bytes(200_000))
+        if answer:
+            set_.upstreams[0].feed(answer)
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        told = client.take()
+        if answer:
+            assert status_of(told) == 200 and told.endswith(b"5\r\nhello\r\n0\r\n\r\n")
+        else:
+            assert status_of(told) == 502 and b'details="upstream_closed"' in told
+        set_.check_quiet()
+
+
+def test_a_body_that_only_a_close_ends_is_cut_by_a_reset_until_it_is_whole() -> None:
+    """Also where nobody is left to cut it: a worker that is killed leaves the close to the kernel."""
+    with stage(group_of(1)) as set_:
+        client = set_.ask(b"GET / HTTP/1.0\r\n\r\n")
+        linger = socket.SOL_SOCKET, socket.SO_LINGER
+        set_.upstreams[0].feed(b"HTTP/1.1 200 OK\r\n\r\nhel")
+        assert client.sock.options[linger] == RESETS
+        set_.upstreams[0].feed(b"lo")
+        set_.upstreams[0].feed_eof()
+        set_.loop.run()
+        assert client.take().endswith(b"\r\n\r\nhello") and client.lost and not client.was_reset
         set_.check_quiet()
 
 

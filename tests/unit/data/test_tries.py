@@ -10,7 +10,7 @@ import pytest
 from balancer.data.target import MAX_CONNECTING
 from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Queue, Retry, UpstreamTimeouts
+from balancer.model.snapshot import Queue, Retry, UpstreamTimeouts, Zones
 from tests.support import http1
 from tests.support.transports import FakeTransport
 from tests.unit.data.stage import GET, OK, POST, Answers, Stage, group_of, stage
@@ -451,6 +451,54 @@ def test_what_waits_on_a_lost_target_stays_where_not_even_the_queue_has_room() -
         assert not any(upstream.lost for upstream in set_.upstreams)
         set_.answer(OK, upstream=0)
         set_.answer(OK, upstream=1)
+        set_.check_quiet()
+
+
+def test_what_stayed_on_a_lost_target_is_moved_once_there_is_a_place() -> None:
+    """Found by an attacker: it was asked only once, when the target was lost, and waited there for its own timeout."""
+    with stage(group_of(2, max_connections=1, retry=NO_RETRY, queue=Queue(size=0))) as set_:
+        clients = [set_.ask(GET) for _ in range(2)]
+        lost, other = sorted(set_.upstreams, key=lambda one: one.peer[0])
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        set_.go(1.0)
+        assert not lost.lost
+        other.feed(OK)
+        set_.go(SLACK)
+        assert lost.lost
+        other.feed(OK)
+        set_.loop.run()
+        assert [status_of(client.take()) for client in clients] == [200] * 2
+        assert set_.retries(Reason.RESCUE) == 1
+        set_.check_quiet()
+
+
+def test_what_stayed_on_a_lost_target_is_moved_when_another_is_well_again() -> None:
+    with stage(group_of(2, retry=NO_RETRY, zones=Zones(panic_threshold=0))) as set_:
+        set_.state(1, State.UNHEALTHY, Evidence.SOFT)
+        client = set_.ask(GET)
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        set_.go(1.0)
+        assert [upstream.lost for upstream in set_.upstreams] == [False]
+        assert set_.upstreams[0].peer[0] == "10.0.0.0"
+        set_.state(1, State.HEALTHY, Evidence.NONE)
+        set_.go(SLACK)
+        set_.answer(OK, upstream=1)
+        assert status_of(client.take()) == 200
+        set_.check_quiet()
+
+
+def test_in_panic_nothing_is_moved_from_one_lost_target_to_another_but_once() -> None:
+    with stage(group_of(3, retry=NO_RETRY)) as set_:
+        for number in (1, 2):
+            set_.state(number, State.UNHEALTHY, Evidence.SOFT)
+        client = set_.ask(GET)
+        set_.state(0, State.UNHEALTHY, Evidence.SOFT)
+        tries = len(set_.upstreams)
+        assert tries <= 2
+        set_.go(1.0)
+        assert len(set_.upstreams) == tries
+        set_.answer(OK, upstream=tries - 1)
+        assert status_of(client.take()) == 200
         set_.check_quiet()
 
 
