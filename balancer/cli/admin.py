@@ -10,6 +10,8 @@ import click
 from balancer.cli.faults import InputFault
 
 DEFAULT = "http://127.0.0.1:9900"
+_ADMIN = "(is this the admin address?)"
+_MOST = 128 * 1024 * 1024  # bytes of an answer: ten times what the largest configuration has to tell
 
 if TYPE_CHECKING:
     import urllib.request
@@ -31,12 +33,20 @@ def admin_option(command: _Command) -> _Command:
 
 
 def ask(
-    admin: str, path: str, *, method: str = "GET", timeout: float = 5.0, body: dict[str, Any] | None = None
+    admin: str,
+    path: str,
+    *,
+    needs: str = "",
+    method: str = "GET",
+    timeout: float = 5.0,
+    body: dict[str, Any] | None = None,
 ) -> tuple[int, dict[str, Any]]:
-    """Return status and JSON of an answer, problems (4xx, 5xx) included. Raises InputFault when there is none.
+    """Return status and JSON of an answer, problems (4xx, 5xx) included. Raises InputFault when
+    there is none, or one of something else: without the key that a good one `needs`.
 
     A token is taken from `BALANCER_ADMIN_TOKEN`.
     """
+    import http.client
     import json
     import os
     import urllib.error
@@ -58,18 +68,18 @@ def ask(
         url = f"{admin}: {path}"
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=timeout) as answer:
-            return answer.status, _document(url, json.loads(answer.read()))
+            return answer.status, _document(url, answer.read(_MOST), needs)
     except urllib.error.HTTPError as error:
         if error.code == 401:
             raise InputFault(f"{url}: the token is missing or wrong (set BALANCER_ADMIN_TOKEN)") from error
         try:
-            return error.code, _document(url, json.loads(error.read()))
-        except ValueError:
-            raise InputFault(f"{url} answers {error.code} (is this the admin address?)") from error
+            return error.code, _document(url, error.read(_MOST), "")
+        except InputFault:
+            raise InputFault(f"{url} answers {error.code} {_ADMIN}") from error
     except OSError as error:
         raise InputFault(_no_answer(admin, getattr(error, "reason", None) or error)) from error
-    except ValueError as error:
-        raise InputFault(f"{url} answers something else than JSON (is this the admin address?)") from error
+    except http.client.HTTPException as error:
+        raise InputFault(f"{url} answers something else than HTTP {_ADMIN}") from error
 
 
 def _no_answer(admin: str, reason: object) -> str:
@@ -116,7 +126,13 @@ def _through(path: str) -> urllib.request.HTTPHandler:
     return Handler()
 
 
-def _document(url: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputFault(f"{url} answers something unexpected (is this the admin address?)")
+def _document(url: str, data: bytes, needs: str) -> dict[str, Any]:
+    import json
+
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputFault(f"{url} answers something else than JSON {_ADMIN}") from error
+    if not isinstance(value, dict) or (needs and needs not in value):
+        raise InputFault(f"{url} answers something unexpected {_ADMIN}")
     return value

@@ -43,7 +43,7 @@ def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, adm
     from urllib.parse import quote
 
     path = f"/{quote(request_id, safe='')}" if request_id else f"?limit={limit}&failed={int(failed)}"
-    code, document = ask(admin, f"/api/v1/requests{path}")
+    code, document = ask(admin, f"/api/v1/requests{path}", needs="sentence" if request_id else "requests")
     if code != 200:
         raise InputFault(str(document.get("detail", f"{admin} answers {code}")))
     if as_json:

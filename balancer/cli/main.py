@@ -76,8 +76,10 @@ def _our_fault(error: Exception) -> int:
     import tempfile
     import traceback
 
+    from balancer.log.line import visible
+
     text = "".join(traceback.format_exception(error))
-    told = f"{type(error).__name__}: {error}".splitlines()[0]
+    told = visible(f"{type(error).__name__}: {error}".splitlines()[0])
     try:
         with tempfile.NamedTemporaryFile("w", prefix="balancer-", suffix=".txt", delete=False) as file:
             file.write(text)

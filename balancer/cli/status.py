@@ -42,13 +42,9 @@ def status(as_json: bool, admin: str) -> None:
     import shutil
     import sys
 
-    code, document = ask(admin, "/api/v1/status")
+    code, document = ask(admin, "/api/v1/status", needs="workers")
     if code != 200:
         raise InputFault(f"{admin}: {document.get('detail', code)}")
-    if "config" not in document or "target_groups" not in document:
-        raise InputFault(
-            f"{admin} answers, but it is not the admin server (write its URL, such as http://127.0.0.1:9900)"
-        )
     if as_json:
         tell(json.dumps(document, indent=2, ensure_ascii=False))
     elif sys.stdout.isatty() and shutil.get_terminal_size().columns >= _WIDE:

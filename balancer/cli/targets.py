@@ -31,9 +31,9 @@ def steering(command: _Command) -> _Command:
 
 def find(admin: str, word: str) -> tuple[dict[str, Any], Target]:
     """Return the target group and target that `word` names: group/target, or the target alone where it is enough."""
-    code, status = ask(admin, "/api/v1/status")
-    if code != 200 or "target_groups" not in status:
-        raise InputFault(f"{admin}: {status.get('detail', 'it is not the admin server')}")
+    code, status = ask(admin, "/api/v1/status", needs="target_groups")
+    if code != 200:
+        raise InputFault(f"{admin}: {status.get('detail', code)}")
     every = [(group, target) for group in status["target_groups"] for target in group["targets"]]
     found = [pair for pair in every if word in (pair[1]["name"], full(*pair))]
     if len(found) == 1:
@@ -85,7 +85,7 @@ def may(told: str, *, yes: bool, dry_run: bool) -> bool:
 
 def do(admin: str, method: str, where: str, body: dict[str, Any] | None = None) -> Target:
     """Have it done; return the target as it is then. Raises InputFault with what the balancer says against it."""
-    code, document = ask(admin, where, method=method, body=body)
+    code, document = ask(admin, where, needs="state", method=method, body=body)
     if code != 200:
         raise InputFault(f"{admin}: {document.get('detail', code)}")
     return document

@@ -37,6 +37,7 @@ _SLOTS, _SLOT = layout.RECENT.slots, layout.RECENT.slot
 _STALE = layout.SCENES.slots // 2  # scenes after which one that still holds is noted again
 _LAST = (_SLOTS - 1) * _SLOT
 _AT_ONCE = AT_ONCE | UPSTREAM | REUSED
+_BEGUN = 1e-6  # s in a queue, of who has just come there
 _SAY_EVERY = 60.0  # s between two lines in the log about records that cannot be written
 log = logging.getLogger("balancer.worker")
 
@@ -225,7 +226,7 @@ class Recent:
             duration=duration,
             first_byte=exchange.first_byte,
             connect=exchange.connect_time,
-            queue=exchange.queued + (now - exchange.queued_at if exchange.queued_at else 0.0),
+            queue=exchange.queued + (max(_BEGUN, now - exchange.queued_at) if exchange.queued_at else 0.0),
             bytes_in=exchange.bytes_in,
             bytes_out=exchange.bytes_out,
             target=NONE if target is None else target.place_on_board,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from balancer.board.records import MOST_TRIES, Record, Try
+from balancer.board.records import MOST_TRIES, NONE, Record, Try
 from balancer.board.scenes import Scene, Seen
 from balancer.control.explain import words
 from balancer.control.explain.look import Found
@@ -108,9 +108,11 @@ def _so_far(record: Record, now: float) -> Record:
     if not record.open or more <= 0:
         return record
     tries = record.tries
-    if tries:
+    queue = record.queue
+    if record.target == NONE:  # its tries are over: it waits, in the queue if it has a time there
+        queue += more if queue else 0.0
+    elif tries:
         tries = (*tries[:-1], replace(tries[-1], seconds=tries[-1].seconds + more))
-    queue = record.queue + more if record.queue and not record.tries else record.queue
     return replace(record, duration=record.duration + more, queue=queue, tries=tries)
 
 

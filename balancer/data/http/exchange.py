@@ -292,10 +292,17 @@ class Exchange:
         group = self.group
         assert group is not None
         self.queued_at = now
+        self.is_nowhere(now)
         refused = group.enqueue(self, until)
         if refused is not None:
             self.queued_at = 0.0
             self.fail(refused)
+
+    def is_nowhere(self, now: float) -> None:
+        """No try is under way, and another follows."""
+        self.target = None
+        if self.open_slot:
+            self.place.recent.reopen(self, now)
 
     def place_at(self, target: LiveTarget) -> None:
         """Try at `target`, on an idle connection or a new one."""

@@ -101,14 +101,13 @@ def rescue(exchange: Exchange, *, again: bool) -> bool:
         return False
     exchange.try_over(Reason.RESCUE)
     exchange.tried = tried
-    exchange.leave(keep=False)
+    _leave_for(exchange, found)
     exchange.count_retry(Reason.RESCUE)
     exchange.retries += 1
     exchange.free += 1
     if found is not None:
         exchange.place_at(found)
     else:
-        exchange.target = None
         exchange.wait_in_queue(time.monotonic())
     return True
 
@@ -141,7 +140,7 @@ def by_status(exchange: Exchange, head: ResponseHead) -> bool:
     exchange.upstream_status = head.status
     group.responded(target, head.status)
     exchange.tried = tried
-    exchange.leave(keep=False)
+    _leave_for(exchange, found)
     _again(exchange, found, Reason.UPSTREAM_STATUS)
     return True
 
@@ -151,6 +150,16 @@ def _elsewhere(exchange: Exchange, tried: list[LiveTarget]) -> LiveTarget | None
     assert exchange.group is not None
     exchange.group = group = exchange.group.present()
     return group.pick_beside(tried)
+
+
+def _leave_for(exchange: Exchange, found: LiveTarget | None) -> None:
+    """End the present try to go to `found`, whose place is kept meanwhile: those who wait are told of the old one."""
+    if found is None:
+        exchange.leave(keep=False)
+        return
+    found.take()
+    exchange.leave(keep=False)
+    found.release()
 
 
 def _active(group: LiveGroup) -> int:
@@ -212,7 +221,7 @@ def _hope(exchange: Exchange, target: LiveTarget, reason: Reason, *, whoever: bo
         else:
             exchange.wait_for_target()
 
-    exchange.target = None
+    exchange.is_nowhere(now)
     group.hoping += 1
     wait = retry.backoff(min(exchange.free - 1, MAX_BACKOFF), random.random())
     exchange.place.loop.call_later(min(wait, exchange.hope_until - now), exchange.guarded, later, exchange.serial)
@@ -224,7 +233,6 @@ def _in_line(exchange: Exchange, reason: Reason) -> bool:
     if not _may_wait(exchange):
         return False
     _count_again(exchange, reason)
-    exchange.target = None
     exchange.wait_in_queue(time.monotonic())
     return True
 
@@ -248,6 +256,6 @@ def _same_again(exchange: Exchange, target: LiveTarget, reason: Reason) -> None:
         else:
             exchange.place_at(found or target)
 
-    exchange.target = None
+    exchange.is_nowhere(time.monotonic())
     wait = retry.backoff(exchange.retries - 1, random.random())
     exchange.place.loop.call_later(wait, exchange.guarded, later, exchange.serial)

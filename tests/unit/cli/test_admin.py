@@ -83,6 +83,24 @@ def test_tls_where_none_is_spoken() -> None:
     assert text.endswith(f"(the admin server itself speaks no TLS: write http://127.0.0.1:{port})")
 
 
+OTHERS = [
+    (b"SSH-2.0-x\x1b[2J\r\n", "answers something else than HTTP"),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n{}", "answers something unexpected"),
+    (b"HTTP/1.1 200 OK\r\n\r\n<html>", "answers something else than JSON"),
+    (b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000, "answers something else than JSON"),
+    (b"HTTP/1.1 200 OK\r\n\r\nnull", "answers something unexpected"),
+    (b'HTTP/1.1 200 OK\r\n\r\n{"config": 1}', "answers something unexpected"),
+    (b"HTTP/1.1 404 Not Found\r\n\r\nnope", "answers 404"),
+]
+
+
+@pytest.mark.parametrize(("answer", "expected"), OTHERS, ids=range(len(OTHERS)))
+def test_something_else_answers(answer: bytes, expected: str) -> None:
+    with listening(answer) as port, pytest.raises(InputFault) as fault:
+        ask(f"http://127.0.0.1:{port}", "/api/v1/status", needs="workers")
+    assert str(fault.value) == f"http://127.0.0.1:{port}/api/v1/status {expected} (is this the admin address?)"
+
+
 def test_something_that_never_answers() -> None:
     with listening(b"") as port:
         text = said(f"http://127.0.0.1:{port}", timeout=0.05)

@@ -25,7 +25,7 @@ GROUPS = [
 
 @pytest.fixture(autouse=True)
 def status(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(targets, "ask", lambda admin, path: (200, {"target_groups": GROUPS}))
+    monkeypatch.setattr(targets, "ask", lambda admin, path, needs: (200, {"target_groups": GROUPS}))
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,23 @@ def test_a_request_that_waited_in_the_queue() -> None:
         assert explain(set_, id_of(first))["queue_ms"] == 0.0
 
 
+@pytest.mark.parametrize("noted", [0.0, 0.5], ids=["not noted before", "noted before"])
+def test_a_request_that_waits_in_the_queue_after_its_target_was_lost_is_at_none(noted: float) -> None:
+    with stage(group_of(2, max_connections=1)) as set_:
+        client, _ = set_.ask(), set_.ask()
+        set_.go(noted)
+        target = exchange_of(client).target
+        assert target is not None
+        set_.state(int(target.name[1]), State.UNHEALTHY, Evidence.SOFT)
+        set_.go(3.0)
+        told = explain(set_, id_of(client))
+        assert told["sentence"] == (
+            f"Under way for {(3 + noted) * 1000:.0f} ms (3000 ms in the queue),"
+            f" without a target yet on try 2, after rescue at {target.name}."
+        )
+        assert told["tries"][0]["duration_ms"] == noted * 1000
+
+
 def test_a_queue_that_took_too_long_or_was_full() -> None:
     with stage(group_of(1, max_connections=1, queue=Queue(1, 2.0))) as set_:
         set_.ask()

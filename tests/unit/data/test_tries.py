@@ -7,6 +7,8 @@ import json
 
 import pytest
 
+from balancer.board import layout
+from balancer.board.board import state_at
 from balancer.data.target import MAX_CONNECTING
 from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
@@ -426,6 +428,27 @@ def test_what_waits_on_a_target_that_turns_unhealthy_is_moved() -> None:
         set_.loop.run()
         assert [status_of(client.take()) for client in clients] == [200] * 4
         assert set_.retries(Reason.RESCUE) == len(there) == 2
+        set_.check_quiet()
+
+
+def test_a_request_that_is_moved_takes_a_place_that_those_who_wait_do_not_take_too() -> None:
+    """One target comes back as another is lost: who was there goes first, and `max_connections` holds."""
+    with stage(group_of(2, max_connections=1, retry=NO_RETRY)) as set_:
+        set_.state(1, State.UNHEALTHY, Evidence.HARD)
+        clients = [set_.ask(GET) for _ in range(2)]
+
+        def write(cells: memoryview[int]) -> None:
+            for number, state, evidence in ((0, State.UNHEALTHY, Evidence.HARD), (1, State.HEALTHY, Evidence.NONE)):
+                at = state_at(set_.snapshot.slots[f"state|demo|t{number}"])
+                cells[at + layout.STATE], cells[at + layout.EVIDENCE] = state.code, evidence.code
+
+        set_.board.publish(write)
+        set_.live.states()
+        set_.loop.run()
+        assert [target.active for target in set_.targets] == [0, 1]
+        for _ in clients:
+            set_.answer(OK, upstream=1)
+        assert [status_of(client.take()) for client in clients] == [200] * 2
         set_.check_quiet()
 
 
