@@ -55,9 +55,10 @@ def explain(request_id: str | None, failed: bool, limit: int, as_json: bool, adm
 def latest(document: dict[str, Any], *, failed: bool = False) -> str:
     """Return a list of requests as plain text."""
     if not document["requests"]:
-        kept = document["kept"]["recent"]
+        kept, lost = document["kept"]["recent"], document["kept"].get("lost")
+        more = f"; {lost} that had just begun were lost with their worker (worker_lost)" if lost else ""
         if failed and kept:
-            return f"none of the last {kept} failed\n"
+            return f"none of the last {kept} failed{more}\n"
         return "no request has been finished yet\n"
     rows = [("TIME", "REQUEST ID", "STATUS", "REASON", "TARGET", "MS", "REQUEST")]
     for one in document["requests"]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -22,7 +23,8 @@ from balancer.config.fields import OURS, nearest, shown
 from balancer.config.later import KEYS, unavailable
 from balancer.config.sections.configuration import Configuration
 from balancer.config.sections.section import Section
-from balancer.config.tree import TOLD
+from balancer.config.tree import TOLD, grow
+from balancer.config.yaml12 import compose
 
 # what others call it → what it is called here
 _ELSEWHERE = dict.fromkeys(("upstreams", "upstream", "backends", "backend", "services", "pools"), "target_groups")
@@ -175,7 +177,8 @@ def _finding(steps: Steps, error: ErrorDetails, guesses: _Guesses) -> Finding:
         meant = _long_form(steps, value)
         return _misshapen(steps, value, "a set of keys", f"write {meant}" if meant else f"write keys below it: {keys}")
     if kind == "tuple_type":
-        meant = _long_form((*steps, 0), value) or (f"{value}" if _is_scalar(value) else "")
+        plain_items = section_at((*steps, 0)) is None and _is_scalar(value)
+        meant = str(value) if plain_items else _long_form((*steps, 0), value)
         return _misshapen(steps, value, "a list", f"write [{meant}]" if meant else "write '- ' before each entry")
     if kind == "dict_type":
         return _misshapen(steps, value, "a set of keys", "write name: value below it")
@@ -190,8 +193,23 @@ def _long_form(steps: Steps, value: object) -> str:
     """Return what a value alone would be as a section, "" where that is not to be told."""
     section = section_at(steps)
     word = str(value)
-    fits = section is not None and _is_scalar(value) and 0 < len(word) <= _WORD and word.isprintable()
-    return section.short.format(word) if section is not None and fits and not _FLOW.search(word) else ""
+    if section is None or not section.short or not _is_scalar(value) or len(word) > _WORD or _FLOW.search(word):
+        return ""
+    meant = section.short.format(word)
+    return meant if _is_sound(meant, section) else ""
+
+
+def _is_sound(text: str, section: type[Section]) -> bool:
+    """Return whether a text may be proposed as a section: who writes it is not told of the next fault."""
+    root = compose(text.encode(), "")
+    if not isinstance(root, yaml.MappingNode):
+        return False
+    tree, findings = grow(root, {}, str)
+    try:
+        section.model_validate(tree.data)
+    except ValidationError:
+        return False
+    return not findings
 
 
 def _misshapen(steps: Steps, value: object, wanted: str, remedy: str) -> Finding:

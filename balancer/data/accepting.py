@@ -18,13 +18,25 @@ WATCHED = 4
 class Accepting:
     """Takes connections from a listening socket, until it is told to pause or to end."""
 
-    __slots__ = ("_backlog", "_client", "_ended", "_opening", "_place", "_servers", "copies", "paused", "sock")
+    __slots__ = (
+        "_backlog",
+        "_client",
+        "_ended",
+        "_opening",
+        "_place",
+        "_servers",
+        "coming",
+        "copies",
+        "paused",
+        "sock",
+    )
 
     def __init__(self, place: Place, sock: socket.socket, client: Callable[[], asyncio.Protocol]) -> None:
         """`client` makes what serves a connection."""
         self.sock = sock
         self.copies = 1  # descriptors of the socket that are to be watched
         self.paused = False
+        self.coming = 0  # connections that were taken and are no clients yet
         self._place = place
         self._client = client
         self._servers: list[asyncio.Server] = []  # that watch a copy each
@@ -98,6 +110,7 @@ class Accepting:
             except OSError:  # nobody waits, or there is no descriptor
                 return taken
             accepted.setblocking(False)
+            self.coming += 1
             self._place.loop.create_task(self._take(accepted))
         return max(0, most)
 
@@ -106,6 +119,8 @@ class Accepting:
             await self._place.loop.connect_accepted_socket(self._client, accepted)
         except OSError:  # it has left
             accepted.close()
+        finally:
+            self.coming -= 1
 
     async def end(self) -> None:
         """Take those who wait in the backlog, then no more."""

@@ -23,7 +23,7 @@ from balancer.data.target import LOST, MAX_CONNECTING, LiveTarget
 from balancer.data.waiting import Waiting
 from balancer.health.ejection import may_eject
 from balancer.model.names import Evidence, State
-from balancer.model.reason import REASON_CODES, Reason
+from balancer.model.reason import REASON_CODES, REASONS, Reason
 from balancer.model.snapshot import TargetGroup
 from balancer.picking import policy, retry, zones
 from balancer.picking.view import View
@@ -338,20 +338,20 @@ class LiveGroup:
         """Return whether one more may try again and again for a target to appear: as many as may wait."""
         return (self.hoping + 1) * self.place.places <= self.spec.queue.size
 
-    def may_wait(self) -> bool:
-        """Return whether the queue has room for one more."""
+    def may_wait(self, waited: float) -> bool:
+        """Return whether the queue has room for one more, who has `waited` in it for so long."""
         now = self.present()
-        return not now.gone and self.queue.has_room(now.spec.queue.size)
+        return not now.gone and waited < now.spec.queue.timeout and self.queue.has_room(now.spec.queue.size)
 
     def enqueue(self, exchange: Exchange, until: float = 0.0) -> Reason | None:
         """Let `exchange` wait for a target; return why it may not. The queue is split over the workers.
 
-        `until`: when its time is over; not said: after `queue.timeout`.
+        `until`: when its time is over; not said: after `queue.timeout`, in all.
         """
         now = self.present()
         if now.gone:
             return Reason.TARGET_REMOVED
-        until = until or time.monotonic() + now.spec.queue.timeout
+        until = until or time.monotonic() + max(0.0, now.spec.queue.timeout - exchange.queued)
         if not self.queue.add(exchange, until, now.spec.queue.size):
             return Reason.QUEUE_FULL
         if self.queue.precedence.shared and not self.queue.looking and len(now.targets) <= _EXACT:
@@ -408,7 +408,7 @@ class LiveGroup:
 
     def _place_for(self, exchange: Exchange) -> LiveTarget | None:
         """Return where one who waits may go now: not where its try failed, while another target is only full."""
-        since = exchange.queued_at
+        since = exchange.queued_at - exchange.queued
         if exchange.tried:
             target = self.pick_beside(exchange.tried, since)
             if target is not None or self.passed:
@@ -434,14 +434,21 @@ class LiveGroup:
             self._in_scene()
         if self.waiting:
             self.wake()
-        for exchange in self.queue.late(now):
-            exchange.fail(self._waited_for())
+        for exchange in self.queue.take_late(now) if self.waiting else ():
+            exchange.guarded(self._end_wait, exchange)
 
-    def _waited_for(self) -> Reason:
-        """Return what those whose time is over have waited for in vain."""
-        if self.usable():
-            return Reason.QUEUE_TIMEOUT
-        return Reason.NO_HEALTHY_TARGET if self.targets else Reason.NO_TARGETS
+    def _end_wait(self, exchange: Exchange) -> None:
+        """Its time in the queue is over: it goes where it was tried before rather than nowhere."""
+        target = self.pick((), exchange.queued_at - exchange.queued) if exchange.tried else None
+        last = REASONS[exchange.past[-1].reason - 1] if exchange.past else None
+        if target is not None:
+            exchange.place_at(target)
+        elif not self.usable():
+            exchange.fail(Reason.NO_HEALTHY_TARGET if self.targets else Reason.NO_TARGETS)
+        elif last is None or last in retry.MOVED:
+            exchange.fail(Reason.QUEUE_TIMEOUT)
+        else:
+            exchange.fail(last, "no other target had a place within queue.timeout")
 
     # What targets say of themselves
 

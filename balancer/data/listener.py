@@ -50,6 +50,7 @@ class LiveListener:
         connect.tune(sock, connect.UNACKNOWLEDGED_CLIENT)  # what it accepts inherits these: six calls less for each
         self.accepting = Accepting(place, sock, self._client)
         self.port = int(sock.getsockname()[1])
+        self._going_on = False  # there may be more who wait to be accepted
         self._counted = False  # connections are counted by client: their number is limited
         self.peers: dict[str, _Peer] = {}
         self.spec: Listener
@@ -271,12 +272,18 @@ class LiveListener:
         """Accept those who wait: the loop takes one a turn, so who comes new would starve where turns are long."""
         if not self.accepting or self.spec.limits.connections_per_client:  # of several at once too many were refused
             return
-        room = min(ACCEPTED_AT_ONCE, self.place.descriptors.room - self.place.connections - 1)
+        coming = self.accepting.coming
+        room = min(ACCEPTED_AT_ONCE, self.place.descriptors.room - self.place.connections - coming - 1)
         if self.spec.limits.connections:
-            room = min(room, self.spec.limits.connections - self._connected() - 1)
+            room = min(room, self.spec.limits.connections - self._connected() - coming - 1)
         # The last place is left to the loop, whose next one finds the listener full.
-        if self.accepting.take(room) == ACCEPTED_AT_ONCE:
-            self.place.loop.call_later(0.001, self._accept_waiting)
+        if self.accepting.take(room) == ACCEPTED_AT_ONCE and not self._going_on:
+            self._going_on = True
+            self.place.loop.call_later(0.001, self._accept_more)
+
+    def _accept_more(self) -> None:
+        self._going_on = False
+        self._accept_waiting()
 
     def resting(self) -> list[ClientProtocol]:
         """Return the clients that have asked before and rest now."""

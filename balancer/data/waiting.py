@@ -7,6 +7,7 @@ until it comes to the front, or until those of the gone are too many.
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from balancer.board import layout
@@ -16,6 +17,7 @@ from balancer.data.precedence import Precedence
 if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
 
+_ASKED = 32  # of those at the front, whether they are still there, where there is no room for one more
 _SLACK = 64  # entries of the gone that are borne beside as many as twice the living
 
 
@@ -34,14 +36,23 @@ class Waiting:
         self._cell = reasons + layout.REASONS_QUEUED if reasons >= 0 else -1
 
     def add(self, exchange: Exchange, until: float, size: int) -> bool:
-        """Let `exchange` wait until then (monotonic seconds); False if `size` wait already, over all workers."""
-        if not self.has_room(size):
+        """Let `exchange` wait until then (monotonic seconds); False if `size` wait already, over all workers.
+
+        One that was at a target before goes first, behind others of those: it came before those who never were.
+        """
+        if not self.has_room(size) and not self._give_up_one():
             return False
         if len(self.entries) > 2 * self._living + _SLACK:  # clients come and leave faster than places get free
             living = [entry for entry in self.entries if entry[0].serial == entry[1]]
             self.entries.clear()
             self.entries.extend(living)
-        self.entries.append((exchange, exchange.serial, until))
+        entry = exchange, exchange.serial, until
+        if exchange.past:
+            self.entries.insert(
+                next((at for at, one in enumerate(self.entries) if not one[0].past), len(self.entries)), entry
+            )
+        else:
+            self.entries.append(entry)
         exchange.in_queue = True
         self._show(self._living + 1)
         return True
@@ -61,9 +72,22 @@ class Waiting:
             entries.popleft()
         return entries[0][0] if entries else None
 
-    def late(self, now: float) -> list[Exchange]:
-        """Return those whose time is over."""
-        return [exchange for exchange, serial, until in self.entries if until <= now and exchange.serial == serial]
+    def _give_up_one(self) -> bool:
+        """If one of those who wait longest has sent its FIN, let it go for one who has not; return whether."""
+        for exchange, serial, _ in islice(self.entries, _ASKED):
+            if exchange.serial == serial and exchange.client.has_ended():
+                exchange.client.leave_unanswered()
+                return True
+        return False
+
+    def take_late(self, now: float) -> list[Exchange]:
+        """Return those whose time is over; they have no place in the queue any more."""
+        late = [entry for entry in self.entries if entry[2] <= now]
+        if late:
+            left = [entry for entry in self.entries if entry[2] > now]
+            self.entries.clear()  # it is one deque for all who look at it
+            self.entries.extend(left)
+        return [exchange for exchange, serial, _ in late if exchange.serial == serial]
 
     def everybody(self) -> list[Exchange]:
         """Return all who wait."""
@@ -75,7 +99,7 @@ class Waiting:
         if full and self._living:
             for exchange, serial, _ in self.entries:
                 if exchange.serial == serial and not exchange.tried:
-                    first = exchange.queued_at
+                    first = exchange.queued_at - exchange.queued
                     break
         self.precedence.claim(first)
 

@@ -23,7 +23,7 @@ _CONNECT = frozenset(
     }
 )
 _RESET = frozenset({Reason.UPSTREAM_CLOSED, Reason.UPSTREAM_RESET})
-_MOVED = frozenset({Reason.RESCUE, Reason.REUSE_RACE})  # work is moved, not multiplied: no word needed
+MOVED = frozenset({Reason.RESCUE, Reason.REUSE_RACE})  # work is moved, not multiplied: no word needed
 _STATUSES = frozenset({429, 502, 503, 504})
 
 BACKOFF = 0.05  # seconds
@@ -59,7 +59,7 @@ def may_retry(
     says that it carried Retry-After); `written`: a byte of the request was written; `replayable`: the whole body read
     so far is still in the replay buffer.
     """
-    if reason in _MOVED:
+    if reason in MOVED:
         return not written or (idempotent and replayable)
     word = word_for(reason, written=written, upstream_status=upstream_status)
     if word not in retry.on or (upstream_status and retry_after):
@@ -75,7 +75,7 @@ def needs_budget(reason: Reason | None, retries: int, *, upstream_status: int = 
     One move per request cannot multiply load: the first retry after `connect` or `reset`, a rescue and a pooled
     connection that closed as it was taken are free.
     """
-    if reason in _MOVED:
+    if reason in MOVED:
         return False
     return bool(upstream_status) or retries > 0 or reason not in _CONNECT | _RESET
 

@@ -111,7 +111,9 @@ class Queue(Section):
     short = "{{size: {}}}"
 
     size: Count = option(_Q.size, "How many may wait; more get 503.", 100)
-    timeout: Duration = time(_Q.timeout, "How long one waits; then it gets 503.", "2s")
+    timeout: Duration = time(
+        _Q.timeout, "How long one waits in all; then it gets 503, or is told why its last try failed.", "2s"
+    )
 
 
 class Target(Section):

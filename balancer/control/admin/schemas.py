@@ -193,7 +193,7 @@ SCHEMAS: dict[str, Schema] = {
         kept={"type": "array", "items": _TEXT},
     ),
     "Requests": _object(requests=_list("RequestLine"), kept=_ref("Kept")),
-    "Kept": _object(recent=_COUNT, failed=_COUNT, oldest_at=_TIME, oldest_failed_at=_TIME),
+    "Kept": _object(recent=_COUNT, failed=_COUNT, lost=_COUNT, oldest_at=_TIME, oldest_failed_at=_TIME),
     "RequestLine": _object(**_REQUEST),
     "Request": _object(
         **_REQUEST,

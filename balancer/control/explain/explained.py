@@ -68,6 +68,7 @@ async def _kept(control: Control) -> Json:
     return {
         "recent": kept.recent,
         "failed": kept.failed,
+        "lost": kept.lost,
         "oldest_at": time(kept.oldest),
         "oldest_failed_at": time(kept.oldest_failed),
     }

@@ -25,10 +25,14 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """How many requests are kept, and when the oldest of them began (seconds since 1970, 0: there is none)."""
+    """How many requests are kept, and when the oldest of them began (seconds since 1970, 0: there is none).
+
+    `lost`: how many were inside a worker when it was lost; those that had just begun are not among the kept.
+    """
 
     recent: int
     failed: int
+    lost: int
     oldest: float
     oldest_failed: float
 
@@ -69,4 +73,5 @@ def kept(board: Board, places: int) -> Kept:
         firsts = [rings.oldest(board, place, ring) for place in range(places)]
         oldest[index] = min((first.started for first in firsts if first is not None), default=0.0)
         counts[index] = sum(rings.written(board, place, ring) for place in range(places))
-    return Kept(counts[0], counts[1], oldest[0], oldest[1])
+    lost = sum(board.row_head(place)[layout.ROW_LOST] for place in range(places))
+    return Kept(counts[0], counts[1], lost, oldest[0], oldest[1])

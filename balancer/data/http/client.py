@@ -461,6 +461,13 @@ class ClientProtocol:
         """Return whether the client has sent its FIN."""
         return self._ended
 
+    def leave_unanswered(self) -> None:
+        """A client that has sent its FIN is waited for no longer: it may be gone."""
+        self.serving = False
+        self.state = CLOSED
+        self.exchange.client_gone()
+        self.transport.abort()
+
     def tunnel_over(self) -> None:
         """The tunnel is gone, and the connection with it."""
         self.state = CLOSED
@@ -573,10 +580,7 @@ class ClientProtocol:
         elif self.state == BODY:
             self._body_late(now)
         elif self.state == WAIT and self._ended:
-            self.serving = False
-            self.state = CLOSED
-            self.exchange.client_gone()
-            self.transport.abort()
+            self.leave_unanswered()
         elif self.state == DISCARD:
             self._linger()
         elif self.state == LINGERING and self.transport.get_write_buffer_size():

@@ -182,7 +182,7 @@ def _count_again(exchange: Exchange, reason: Reason) -> None:
 
 def _may_wait(exchange: Exchange) -> bool:
     """Return whether the last look elsewhere found only full ones that were not tried yet, and the queue has room."""
-    return exchange.group is not None and bool(exchange.group.passed) and exchange.group.may_wait()
+    return exchange.group is not None and bool(exchange.group.passed) and exchange.group.may_wait(exchange.queued)
 
 
 def _hope(exchange: Exchange, target: LiveTarget, reason: Reason, *, whoever: bool) -> bool:

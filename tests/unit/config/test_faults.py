@@ -68,7 +68,7 @@ SECTIONS = [  # what is wrong, what stands there, what is said
     ("a merge key", "admin: {<<: {insecure: true}}\n", "1:9: admin: merge keys are not part of YAML 1.2 (repeat the keys)"),
     ("a key that is a list", "[a, b]: 1\n", "1:1: a key that is not a word (write key: value)"),
     ("listeners as a set of keys", "listeners: {web: {}}\n", "1:12: listeners: a set of keys is not a list (write '- ' before each entry)"),
-    ("listeners as a word", "listeners: web\n", "1:12: listeners: 'web' is not a list (write [web])"),
+    ("listeners as a word", "listeners: web\n", "1:12: listeners: 'web' is not a list (write '- ' before each entry)"),
     ("no listeners at all", "listeners: []\n", "1:1: no listeners: nothing would be served (write listeners:)"),
 ]
 
@@ -148,6 +148,7 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("sessions", "sticky: {cookie: lb}", "3:5: target_groups.demo.sticky: 'sticky' is not available in this version (use one target, or keep sessions outside the targets)"),
     ("an unknown key in a target", "targets: [{name: a1, address: \"127.0.0.1:1\", weigth: 3}]", "3:50: target_groups.demo.targets.a1.weigth: unknown key (write weight)"),
     ("targets that are only addresses", "targets: [\"127.0.0.1:1\"]", "3:15: target_groups.demo.targets[0]: '127.0.0.1:1' is not a set of keys (write {name: a1, address: 127.0.0.1:1})"),
+    ("targets that are only names", "targets: [b]", "3:15: target_groups.demo.targets[0]: 'b' is not a set of keys (write keys below it: name, address, zone, weight, drain, disabled)"),
     ("a target without a name", "targets: [{address: \"127.0.0.1:1\"}]", "3:15: target_groups.demo.targets[0].name: is missing (write name: a1)"),
     ("a target without a port", "targets: [{name: a1, address: backend-a}]", "3:35: target_groups.demo.targets.a1.address: 'backend-a' has no port (write backend-a:8000)"),
     ("a target that is a URL", "targets: [{name: a1, address: \"http://backend-a:8000/\"}]", "3:35: target_groups.demo.targets.a1.address: 'http://backend-a:8000/' is a URL (write backend-a:8000 without http://)"),
@@ -176,6 +177,7 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("a check that is only a path", "health_check: /healthz", "3:19: target_groups.demo.health_check: '/healthz' is not a set of keys (write {type: http, path: /healthz})"),
     ("retries that are only a number", "retry: 2", "3:12: target_groups.demo.retry: '2' is not a set of keys (write {max_retries: 2})"),
     ("a queue that is only a number", "queue: 100", "3:12: target_groups.demo.queue: '100' is not a set of keys (write {size: 100})"),
+    ("a check that is only a port", "health_check: 8080", "3:19: target_groups.demo.health_check: '8080' is not a set of keys (write keys below it: type, path, method, host, headers, interval, timeout, unhealthy_threshold, healthy_threshold, fast_interval, unhealthy_interval, expected_statuses, expect_body, port)"),
     ("a check that is empty", "health_check:", "3:18: target_groups.demo.health_check: is empty (write off, or its settings)"),
     ("a threshold of 0", "health_check: {unhealthy_threshold: 0}", "3:41: target_groups.demo.health_check.unhealthy_threshold: 0 is out of range (write a number from 1 to 100)"),
     ("an interval of 0", "health_check: {interval: 0s}", "3:30: target_groups.demo.health_check.interval: '0s' is too short (write 100ms or more)"),

@@ -64,6 +64,22 @@ def test_what_other_workers_have_at_a_target_counts_from_the_moment_they_have_it
         row.release()
 
 
+def test_what_waits_and_has_sent_its_fin_makes_room_for_who_may_still_be_there() -> None:
+    """A browser that goes away closes; whether it still listens cannot be known: it stays while there is room."""
+    with stage(group_of(1, max_connections=1, queue=Queue(2, 30.0)), log=True) as set_:
+        busy, gone, other = (set_.ask(GET) for _ in range(3))
+        gone.feed_eof()
+        set_.go(0.2)
+        assert not gone.lost
+        late, refused = set_.ask(GET), set_.ask(GET)
+        assert gone.lost and b"queue_full" in refused.take()
+        for _ in range(3):
+            set_.answer(OK)
+        assert [status_of(client.take()) for client in (busy, other, late)] == [200] * 3
+        assert [json.loads(line)["reason"] for line in set_.lines][:2] == ["client_closed", "queue_full"]
+        set_.check_quiet()
+
+
 @pytest.mark.parametrize(
     ("queue", "reason"), [(Queue(0, 5.0), Reason.QUEUE_FULL), (Queue(8, 1.0), Reason.QUEUE_TIMEOUT)]
 )

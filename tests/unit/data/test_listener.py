@@ -208,6 +208,19 @@ def test_many_who_wait_are_accepted_soon_and_up_to_the_limit(limit: int, expecte
         assert len(set_.listener.connections) == expected
 
 
+def test_those_who_were_accepted_and_are_no_clients_yet_count_for_the_limit() -> None:
+    """Where turns are long, the next look comes before what the last one accepted has joined."""
+    with stage(limits=Limits(connections=50)) as set_:
+        set_.loop.create_task(set_.listener.serve())
+        set_.loop.run()
+        sock: Any = set_.listener.accepting.sock
+        sock.waiting = [FakeSocket() for _ in range(300)]
+        for _ in range(5):
+            set_.listener.show()
+        set_.loop.run()
+        assert len(set_.listener.connections) == 49
+
+
 def test_a_limit_of_connections_narrows_the_door_and_its_end_widens_it_again() -> None:
     """Four connections are taken in a turn where nothing limits them, one where a limit does."""
 

@@ -151,6 +151,50 @@ def test_a_refused_request_whose_other_targets_are_full_waits_in_the_queue_for_o
         set_.check_quiet()
 
 
+def test_the_time_in_the_queue_is_one_for_all_its_stays_and_ends_with_what_the_last_try_said() -> None:
+    with stage(group_of(2, max_connections=1, passive=None, queue=Queue(8, 3.0))) as set_:
+        held = [set_.ask(GET) for _ in range(2)]
+        client = set_.ask(GET)
+        set_.go(2.0)
+        set_.answer(OK, upstream=0)  # it goes there
+        held.append(set_.ask(GET))  # and this one behind it
+        for _ in range(2):  # the first time it might be the race of a pooled connection
+            next(one for one in set_.upstreams[::-1] if not one.lost and one is not set_.upstreams[1]).feed_reset()
+            set_.loop.run()
+        set_.go(1.0 - SLACK)
+        assert client.take() == b"" and len(set_.live.groups["demo"].waiting) == 1
+        set_.go(2 * SLACK)
+        answer = client.take()
+        assert status_of(answer) == 502 and b'details="upstream_reset"' in answer
+
+
+def test_when_the_time_in_the_queue_is_over_a_request_goes_where_it_failed_before_rather_than_nowhere() -> None:
+    with stage(group_of(2, max_connections=1, passive=None, queue=Queue(8, 2.0))) as set_:
+        client, busy = set_.ask(GET), set_.ask(GET)
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        set_.go(2.0 + SLACK)
+        set_.answer(OK, upstream=2)
+        set_.answer(OK, upstream=1)
+        assert [status_of(one.take()) for one in (client, busy)] == [200] * 2
+        set_.check_quiet()
+
+
+def test_who_was_at_a_target_before_waits_before_those_who_were_not() -> None:
+    with stage(group_of(2, max_connections=1, passive=None)) as set_:
+        first, second = set_.ask(GET.replace(b"/", b"/1", 1)), set_.ask(GET.replace(b"/", b"/2", 1))
+        crowd = [set_.ask(GET.replace(b"/", b"/c", 1)) for _ in range(3)]
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        set_.answer(OK, upstream=1)
+        assert b"GET /1 " in set_.upstreams[1].take()
+        for _ in range(3):
+            set_.answer(OK, upstream=1)
+            set_.answer(OK, upstream=2)
+        assert [status_of(client.take()) for client in (first, second, *crowd)] == [200] * 5
+        set_.check_quiet()
+
+
 def test_who_waits_behind_one_that_was_refused_may_go_where_that_one_may_not() -> None:
     with stage(group_of(2, max_connections=1, passive=None)) as set_:
         set_.accepts = False
