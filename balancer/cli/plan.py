@@ -40,7 +40,7 @@ def plan(config: Path, as_json: bool, admin: str) -> None:
 
     from balancer.cli.check import report
     from balancer.config.load import load
-    from balancer.config.plan import diff
+    from balancer.config.plan import arranged, diff
     from balancer.control.reload import hash_of
 
     loaded = load(config, os.environ)
@@ -50,11 +50,13 @@ def plan(config: Path, as_json: bool, admin: str) -> None:
     running, running_hash = _running(admin)
     changes = diff(running, loaded.snapshot)
     kept = _kept(admin, loaded.snapshot)
-    hidden = not changes and running_hash not in ("", hash_of(loaded.snapshot))
+    differs = not changes and running_hash not in ("", hash_of(loaded.snapshot))
+    hidden = differs and running_hash != hash_of(arranged(loaded.snapshot, running))
     if as_json:
-        click.echo(_document(config, admin, changes, kept, hidden=hidden))
+        click.echo(_document(config, admin, changes, kept, hidden=hidden, reordered=differs and not hidden))
     else:
-        click.echo("\n".join([*(f"! kept {one}" for one in kept), _text(config, admin, changes, hidden=hidden)]))
+        text = _text(config, admin, changes, hidden=hidden, reordered=differs and not hidden)
+        click.echo("\n".join([*(f"! kept {one}" for one in kept), text]))
 
 
 def _running(admin: str) -> tuple[Snapshot, str]:
@@ -97,10 +99,12 @@ def _kept(admin: str, snapshot: Snapshot) -> list[str]:
     return told
 
 
-def _text(config: Path, admin: str, changes: tuple[Change, ...], *, hidden: bool) -> str:
+def _text(config: Path, admin: str, changes: tuple[Change, ...], *, hidden: bool, reordered: bool) -> str:
     if hidden:
         what = "the token, or secret values of headers or query keys"
         return f"~ {what}, which are not shown\n{config}: nothing else changes against {admin}"
+    if reordered:
+        return f"{config}: only the order differs, of listeners, rules, target groups or targets, against {admin}"
     if not changes:
         return f"{config}: no change against {admin}"
     lines = []
@@ -113,7 +117,9 @@ def _text(config: Path, admin: str, changes: tuple[Change, ...], *, hidden: bool
     return "\n".join([*lines, f"{config}: {summary} against {admin}{restart}"])
 
 
-def _document(config: Path, admin: str, changes: tuple[Change, ...], kept: list[str], *, hidden: bool) -> str:
+def _document(
+    config: Path, admin: str, changes: tuple[Change, ...], kept: list[str], *, hidden: bool, reordered: bool
+) -> str:
     import dataclasses
     import json
 
@@ -123,6 +129,7 @@ def _document(config: Path, admin: str, changes: tuple[Change, ...], kept: list[
         "restart": any(change.restart for change in changes),
         "kept": kept,
         "hidden": hidden,  # only values differ that are masked
+        "reordered": reordered,  # only the order differs
         "changes": [dataclasses.asdict(change) for change in changes],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from balancer.config.fault import Fault, Place
 from balancer.model.secret import MASK, masked
@@ -29,6 +29,7 @@ from balancer.model.units import format_duration, format_rate, format_size
 OPEN = "applied without closing connections"
 RESTART = "needs a restart: a reload cannot change it"
 _SIZES = {"body", "buffer_limit", "head", "min_body_rate", "replay_buffer"}
+_Named = TypeVar("_Named", Listener, Rule, TargetGroup, Target)
 _UNNAMED = re.compile(r"rules\[\d+\]")
 
 
@@ -67,6 +68,31 @@ def diff(old: Snapshot, new: Snapshot) -> tuple[Change, ...]:
     Versions, resolved addresses and discovered targets are no part of a configuration.
     """
     return (*_sections(old, new), *_listeners(old, new), *_groups(old, new))
+
+
+def arranged(new: Snapshot, old: Snapshot) -> Snapshot:
+    """Return `new` with its parts in the order of `old`: `diff` goes by name and says nothing of order."""
+
+    def rules(one: Listener, before: Listener | None) -> Listener:
+        return one if before is None else replace(one, rules=_in_order(one.rules, before.rules))
+
+    def targets(one: TargetGroup, before: TargetGroup | None) -> TargetGroup:
+        return one if before is None else replace(one, targets=_in_order(one.targets, before.targets))
+
+    listeners = {one.name: one for one in old.listeners}
+    groups = {one.name: one for one in old.target_groups}
+    return replace(
+        new,
+        listeners=tuple(rules(one, listeners.get(one.name)) for one in _in_order(new.listeners, old.listeners)),
+        target_groups=tuple(
+            targets(one, groups.get(one.name)) for one in _in_order(new.target_groups, old.target_groups)
+        ),
+    )
+
+
+def _in_order(new: tuple[_Named, ...], old: tuple[_Named, ...]) -> tuple[_Named, ...]:
+    places = {one.name: place for place, one in enumerate(old)}
+    return tuple(sorted(new, key=lambda one: places.get(one.name, len(places))))
 
 
 def restart_faults(changes: tuple[Change, ...], places: Mapping[str, Place]) -> tuple[Fault, ...]:

@@ -11,6 +11,7 @@ Rules
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -118,7 +119,8 @@ class Publisher:
         commit: Message = {"is": "commit", "revision": revision, "workers": snapshot.workers}
         commit["listeners"] = [listener.name for listener in snapshot.listeners]
         commit["stop_timeout"] = snapshot.stop_timeout
-        await self._run(exchange, commit)
+        with contextlib.suppress(Refused):  # it is taken, whoever hears of it when: who is behind is told again
+            await self._run(exchange, commit)
         if exchange.pids:
             log.warn("workers did not take over in time", revision=revision, workers=len(exchange.pids))
 

@@ -109,10 +109,13 @@ class Accepting:
                 accepted, _ = self.sock.accept()
             except OSError:  # nobody waits, or there is no descriptor
                 return taken
-            accepted.setblocking(False)
-            self.coming += 1
-            self._place.loop.create_task(self._take(accepted))
+            self._welcome(accepted)
         return max(0, most)
+
+    def _welcome(self, accepted: socket.socket) -> asyncio.Task[None]:
+        accepted.setblocking(False)
+        self.coming += 1
+        return self._place.loop.create_task(self._take(accepted))
 
     async def _take(self, accepted: socket.socket) -> None:
         try:
@@ -127,15 +130,24 @@ class Accepting:
         self._ended = True
         self.paused = False
         self._close()
-        try:
-            while True:
-                accepted, _ = self.sock.accept()
-                accepted.setblocking(False)
-                await self._place.loop.connect_accepted_socket(self._client, accepted)
-        except (BlockingIOError, OSError):
-            pass
+        try:  # at once, and not those who come meanwhile: an end that waits for a pause may never come
+            coming = self._take_all()
         finally:
             self.sock.close()
+        if coming:
+            await asyncio.wait(coming)
+
+    def _take_all(self) -> list[asyncio.Task[None]]:
+        coming: list[asyncio.Task[None]] = []
+        for _ in range(self._place.descriptors.backlog):
+            try:
+                accepted, _ = self.sock.accept()
+            except ConnectionAbortedError:  # it has left: the next one
+                continue
+            except OSError:  # nobody waits, or there is no descriptor
+                break
+            coming.append(self._welcome(accepted))
+        return coming
 
     def _close(self, but: int = 0) -> None:
         for server in self._servers[but:]:

@@ -21,6 +21,7 @@ from balancer.health.overload import Overload
 if TYPE_CHECKING:
     from balancer.data.target import LiveTarget
 
+_ASKED = 256  # questions to control of which is remembered when they were asked; more only within one second
 ID_ENDS = tuple(b"%03x\r\n\r\n" % number for number in range(4096))
 
 log = logging.getLogger("balancer.worker")
@@ -110,19 +111,22 @@ class Place:
 
     def unreachable(self, group: str, target: str) -> None:
         """Ask control to resolve a target's name again: at most once a second and target."""
-        now = self.loop.time()
-        key = f"{group}|{target}"
-        if now - self._asked.get(key, -1.0) >= 1.0:
-            self._asked[key] = now
+        if self._may_ask(f"{group}|{target}"):
             self.send({"is": "unreachable", "group": group, "target": target})
 
     def asks(self, group: str, target: str) -> None:
         """Tell control that a target asks to be drained: at most once a second and target."""
-        now = self.loop.time()
-        key = f"asks|{group}|{target}"
-        if now - self._asked.get(key, -1.0) >= 1.0:
-            self._asked[key] = now
+        if self._may_ask(f"asks|{group}|{target}"):
             self.send({"is": "asks", "group": group, "target": target})
+
+    def _may_ask(self, key: str) -> bool:
+        now = self.loop.time()
+        if now - self._asked.get(key, -1.0) < 1.0:
+            return False
+        if len(self._asked) >= _ASKED:  # targets come and go by name
+            self._asked = {known: at for known, at in self._asked.items() if now - at < 1.0}
+        self._asked[key] = now
+        return True
 
     def show(self, active: int) -> None:
         """Put on the board what is only worth showing now and then; `active`: the requests inside."""

@@ -291,7 +291,7 @@ class LiveTarget:
         while self.waiting and now - self.waiting[0][2] > self.connect_limit > 0:
             exchange, serial, _ = self.waiting.popleft()
             if exchange.serial == serial:
-                exchange.connect_failed(TimeoutError("no connect could be started"))
+                exchange.guarded(exchange.connect_failed, TimeoutError("no connect could be started"))
         if now >= self._look_at or self._to_look_at:
             self._look_at_windows(now)
 

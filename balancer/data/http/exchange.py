@@ -643,7 +643,7 @@ class Exchange:
 
     def expired(self, now: float) -> None:
         """The time for the whole request is over; called by the coarse clock."""
-        self.fail(Reason.REQUEST_TIMEOUT)
+        self.guarded(self.fail, Reason.REQUEST_TIMEOUT)
 
     def bad_response(self, bad: Bad) -> None:
         """The response breaks the rules of HTTP."""

@@ -149,7 +149,10 @@ def _elsewhere(exchange: Exchange, tried: list[LiveTarget]) -> LiveTarget | None
     """Return a target that is not among `tried`, None if there is none; a group that was reloaded is its successor."""
     assert exchange.group is not None
     exchange.group = group = exchange.group.present()
-    return group.pick_beside(tried)
+    found = group.pick_beside(tried)
+    if group.passed:
+        exchange.passed = tuple(dict.fromkeys((*exchange.passed, *group.passed)))
+    return found
 
 
 def _leave_for(exchange: Exchange, found: LiveTarget | None) -> None:

@@ -17,6 +17,7 @@ from balancer.cli.plan import plan
 from balancer.cli.schema import schema
 from balancer.config.load import load
 from balancer.config.schema import text
+from balancer.control.reload import hash_of
 from balancer.model.codec import encode
 
 SOUND = """workers: 1
@@ -64,7 +65,8 @@ class Admin:
         """Answer as a balancer that runs this file."""
         snapshot = load(file, {}).snapshot
         assert snapshot is not None
-        self.body = json.dumps({"snapshot": json.loads(encode(snapshot)), "version": 1}).encode()
+        document = {"snapshot": json.loads(encode(snapshot)), "version": 1, "hash": hash_of(snapshot)}
+        self.body = json.dumps(document).encode()
 
 
 @pytest.fixture
@@ -155,6 +157,27 @@ def test_a_plan_without_changes_says_so(file: Path, admin: Admin) -> None:
     result = run(plan, file, BALANCER_ADMIN=admin.url, BALANCER_ADMIN_TOKEN="secret")
     assert (result.exit_code, result.stdout) == (0, f"{file}: no change against {admin.url}\n")
     assert set(admin.seen) == {"Bearer secret"}
+
+
+@pytest.mark.parametrize(
+    "order",
+    [("{name: a2", "{name: a1"), ("{name: a1", "{name: a2")],
+    ids=["of targets", "none"],
+)
+def test_a_plan_of_the_same_in_another_order_says_just_that(file: Path, admin: Admin, order: tuple[str, str]) -> None:
+    """It is no secret value that differs, and neither is it nothing."""
+    first, second = "{name: a1, address: 127.0.0.1:9001}", "{name: a2, address: 127.0.0.1:9002}"
+    head = "listeners: [{name: web, address: 127.0.0.1:8080, rules: [{action: {forward: demo}}]}]\n"
+    text = head + "target_groups: [{name: demo, targets: [%s, %s]}]\n"
+    file.write_text(text % (first, second))
+    admin.runs(file)
+    swapped = order[0] == "{name: a2"
+    file.write_text(text % ((second, first) if swapped else (first, second)))
+    result = run(plan, "--admin", admin.url, file)
+    said = "only the order differs, of listeners, rules, target groups or targets," if swapped else "no change"
+    assert (result.exit_code, result.stdout) == (0, f"{file}: {said} against {admin.url}\n")
+    document = json.loads(run(plan, "--json", "--admin", admin.url, file).stdout)
+    assert (document["hidden"], document["reordered"], document["changes"]) == (False, swapped, [])
 
 
 def test_a_plan_can_be_read_by_a_program(file: Path, admin: Admin) -> None:

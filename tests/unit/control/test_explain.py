@@ -224,6 +224,17 @@ def test_a_queue_that_took_too_long_or_was_full() -> None:
         assert " in the queue)" in told["sentence"] and told["tries"] == []
 
 
+def test_a_target_that_was_full_when_another_was_looked_for_is_told_to_be() -> None:
+    with stage(group_of(2, max_connections=1, passive=None)) as set_:
+        client, _ = set_.ask(), set_.ask()
+        target = exchange_of(client).target
+        set_.upstreams[0].feed_reset()
+        set_.go(0.5)
+        told = explain(set_, id_of(client))
+        other = next(one for one in told["targets"] if target is not None and one["target"] != target.name)
+        assert other["why"] == "in rotation, but at max_connections"
+
+
 def test_a_full_target_that_was_passed_over() -> None:
     with stage(group_of(2, max_connections=1)) as set_:
         busy = set_.ask()

@@ -82,6 +82,19 @@ async def test_a_snapshot_is_taken_back(answers: list[dict[str, Any]], said: str
     assert workers.kinds == ["offer", "withdraw"]
 
 
+async def test_a_commit_that_cannot_be_sent_is_no_refusal() -> None:
+    """Control has taken the snapshot for its own by then; who is behind is told again."""
+
+    class Full(Workers):
+        def send(self, message: Message, descriptors: Sequence[int] = ()) -> bool:
+            return super().send(message, descriptors) and message["is"] != "commit"
+
+    workers, taken = Full(2, offer=BUILT), []
+    await workers.publisher.publish(SNAPSHOT, lambda: taken.append(True))
+    assert taken == [True]
+    assert workers.places.behind(SNAPSHOT.revision)
+
+
 async def test_who_is_lost_meanwhile_is_not_waited_for() -> None:
     lost = {"is": "worker", "event": "lost", "place": 1, "pid": 101, "detail": ""}
     workers = Workers(2, offer=[of("built", 0), lost], commit=[of("swapped", 0)])
