@@ -45,6 +45,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONFAULTHANDLER=1 \
     BALANCER_STOP_GRACE=10s
 COPY --from=build /opt/venv /opt/venv
+# A volume that is mounted where logs may go is this user's from the start.
+RUN install -d -o 10001 -g 10001 /var/log/balancer
 WORKDIR /
 USER 10001:10001
 EXPOSE 8080 9900

@@ -15,6 +15,8 @@ _FRAMING = ("content-length", "transfer-encoding")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?", re.ASCII)
 PLACEHOLDERS = ("scheme", "host", "port", "path", "query")
+_VARIABLES = {"scheme": "scheme", "host": "host", "http_host": "host", "server_name": "host", "server_port": "port"}
+_VARIABLES |= {"request_uri": "path", "uri": "path", "document_uri": "path", "args": "query", "query_string": "query"}
 MAX_PATTERN = 8192
 
 
@@ -154,6 +156,10 @@ def _location(value: object) -> str:
     text = text_of(value, "where to: https://{host}{path}")
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise wrong(f"{shown(text)} cannot be a Location", "percent-encode it")
+    for name in re.findall(r"\$([a-z_]+)", text):  # as nginx writes them
+        meant = _VARIABLES.get(name)
+        remedy = f"write {{{meant}}}" if meant else "write {scheme}, {host}, {port}, {path} or {query}; %24 is a dollar"
+        raise wrong(f"${name} is not known here", remedy)
     for word in re.findall(r"\{([^{}]*)\}", text):
         if word not in PLACEHOLDERS:
             meant = nearest(word, PLACEHOLDERS)

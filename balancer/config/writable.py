@@ -23,8 +23,9 @@ def why_not(path: str) -> tuple[str, str] | None:
         elif file.is_symlink():
             return f"{path} is a link that leads to itself", "remove it"
         elif not os.access(file.parent, os.W_OK | os.X_OK):
-            return f"nothing can be written in the folder {file.parent}", "make it writable for this user"
+            return f"nothing can be written in the folder {file.parent}", f"make it writable for user {os.geteuid()}"
     except (OSError, ValueError) as error:
         said = (error.strerror or "error").lower() if isinstance(error, OSError) else str(error)
-        return f"{path} cannot be written to: {said}", "make it writable for this user, or choose another place"
+        remedy = f"make it writable for user {os.geteuid()}, or choose another place"
+        return f"{path} cannot be written to: {said}", remedy
     return None

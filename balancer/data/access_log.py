@@ -14,12 +14,14 @@ import stat
 import threading
 import time
 from json.encoder import encode_basestring_ascii as quote
+from pathlib import Path
 
 __all__ = ["AccessLog", "Clock", "path_text", "quote"]
 
 MAX_PENDING = 8 * 1024 * 1024  # bytes that wait for a reader who has stopped
 MAX_PATH = 1500  # characters of a path that are shown
 BATCH = 512  # lines that leave without waiting for the clock
+LOOK = 1.0  # s between two looks whether the file was moved away
 PATIENCE = 2.0  # s until what could not be opened is tried again, and until one that nobody reads is given up
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
@@ -93,7 +95,7 @@ class AccessLog:
             self._writer.finish(time.monotonic())
             self._leaving.append(self._writer)
         self._path, self.enabled = path, descriptor >= 0
-        self._writer = _Writer(descriptor) if self.enabled else None
+        self._writer = _Writer(descriptor, path) if self.enabled else None
 
     def open_again(self, now: float) -> bool:
         """Try what could not be opened, every `PATIENCE` seconds; return True once it is open. Called by the clock."""
@@ -142,10 +144,11 @@ class AccessLog:
 
 
 class _Writer:
-    """The thread that writes to one descriptor: one that nobody reads stops no other."""
+    """The thread that writes to one path: one that nobody reads stops no other."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: str) -> None:
         self._descriptor = descriptor
+        self._path = path
         self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         # Each of these is written by one thread alone: an addition that two threads make can be lost.
         self._taken = self._taken_lines = 0  # the worker's
@@ -191,11 +194,13 @@ class _Writer:
         return lost
 
     def _run(self) -> None:
-        descriptor = self._descriptor
+        descriptor, looked = self._descriptor, time.monotonic()
         while True:
             data = self._queue.get()
             if not data:
                 break
+            if descriptor > 2 and time.monotonic() - looked >= LOOK:
+                descriptor, looked = _at(self._path, descriptor), time.monotonic()
             for piece in _pieces(data) if _is_pipe(descriptor) else (data,):
                 if self._given_up:
                     break
@@ -207,6 +212,24 @@ class _Writer:
             self._done += len(data)
         if descriptor > 2:
             os.close(descriptor)
+
+
+def _at(path: str, descriptor: int) -> int:
+    """Return a descriptor of the file that is at a path now: another one where it was moved away, or removed."""
+    try:
+        here = os.fstat(descriptor)
+        if not stat.S_ISREG(here.st_mode):
+            return descriptor
+        try:
+            if os.path.samestat(here, Path(path).stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # it is made anew
+        fresh = _open(path)
+    except OSError:  # what there is can still be written to
+        return descriptor
+    os.close(descriptor)
+    return fresh
 
 
 def _is_pipe(descriptor: int) -> bool:

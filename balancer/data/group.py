@@ -302,7 +302,6 @@ class LiveGroup:
                 target = self.targets[slot]
                 if target.active + target.others < target.near or not self.is_closed(target, since):
                     return target
-                self.passed = (target.place_on_board,)
         return self._pick_carefully(tried, since)
 
     def pick_beside(self, tried: Collection[LiveTarget], since: float = 0.0) -> LiveTarget | None:
@@ -318,7 +317,8 @@ class LiveGroup:
                     if not self.is_closed(target, since):
                         return target
                     excluded.add(slot)
-                    self.passed = (*self.passed, target.place_on_board)
+                    if target.place_on_board not in self.passed:
+                        self.passed = (*self.passed, target.place_on_board)
                     slot = self.policies[index].pick(excluded)
         return None
 

@@ -223,7 +223,7 @@ class Live:
         except Exception:  # the clock goes on: without it nothing would ever time out
             log.exception("internal error in the coarse clock")
         self._due = now + PERIOD
-        self.place.loop.call_later(PERIOD, self._tick)
+        self.place.loop.call_later(max(0.0, self._due - time.monotonic()), self._tick)
         self._soon(more)
 
     def _soon(self, more: bool) -> None:

@@ -7,6 +7,8 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from balancer.routing import paths
+
 if TYPE_CHECKING:
     from balancer.data.http.request_block import Block
 
@@ -18,8 +20,15 @@ _ENTRY = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+)(?::[0-9]{1,
 # What a trusted proxy says of the scheme and the port at which its client asked; of several the first, the outermost.
 _SCHEME = re.compile(rb"\r\nx-forwarded-proto:[\t ]*(https?)[\t ]*[,\r]", re.IGNORECASE)
 _PORT = re.compile(rb"\r\nx-forwarded-port:[\t ]*([0-9]{1,5})[\t ]*[,\r]", re.IGNORECASE)
+_HOST = re.compile(rb"\r\nx-forwarded-host:[\t ]*([^,\r]*?)[\t ]*[,\r]", re.IGNORECASE)
 _PORT_OF_HOST = re.compile(rb"(?:\[[^]]*\]|[^:]*):([0-9]{1,5})")
 _PORTS = {"http": 80, "https": 443}
+
+
+def _number(match: re.Match[bytes] | None) -> int:
+    """Return the port that was found, 0 for none or one that there is not."""
+    port = 0 if match is None else int(match[1])
+    return port if port <= 65535 else 0
 
 
 @lru_cache(4096)
@@ -86,21 +95,24 @@ class Trust:
         if b"x-forwarded-proto" not in block.seen:
             lines += "X-Forwarded-Proto: http\r\n"
         if b"x-forwarded-port" not in block.seen:
-            lines += f"X-Forwarded-Port: {self.outside(block)[1]}\r\n"
+            lines += f"X-Forwarded-Port: {self.outside(block)[2]}\r\n"
         return lines.encode("latin-1")
 
-    def outside(self, block: Block) -> tuple[str, int]:
-        """Return the scheme and the port at which the client of a trusted peer asked, as far as that says.
+    def outside(self, block: Block) -> tuple[str, str, int]:
+        """Return the scheme, the host and the port at which the client of a trusted peer asked, as far as that says.
 
-        Whoever says a scheme and no port is asked at the port of the Host line, or at the usual one of the scheme.
+        Whoever says a scheme and no port is asked at the port of the host, or at the usual one of the scheme.
         """
-        scheme = _SCHEME.search(block.raw) if b"x-forwarded-proto" in block.seen else None
-        port = _PORT.search(block.raw) if b"x-forwarded-port" in block.seen else None
-        found = "http" if scheme is None else scheme[1].decode().lower()
-        if port is None and scheme is not None:
-            port = _PORT_OF_HOST.fullmatch(block.raw_host)
-            return found, _PORTS[found] if port is None else int(port[1])
-        return found, self._port if port is None else int(port[1])
+        said = _SCHEME.search(block.raw) if b"x-forwarded-proto" in block.seen else None
+        scheme = "http" if said is None else said[1].decode().lower()
+        raw, host = block.raw_host, block.host
+        named = _HOST.search(block.raw) if b"x-forwarded-host" in block.seen else None
+        if named is not None and (key := paths.host_key(named[1])) is not None:
+            raw, host = named[1], key
+        port = _number(_PORT.search(block.raw)) if b"x-forwarded-port" in block.seen else 0
+        if not port and said is not None:
+            port = _number(_PORT_OF_HOST.fullmatch(raw)) or _PORTS[scheme]
+        return scheme, host or "", port or self._port
 
     def client_of(self, peer: str, block: Block) -> str:
         """Return the client behind a trusted peer: the rightmost address that is not itself trusted, else the first.

@@ -153,10 +153,10 @@ class RedirectRoute(Route):
     def answer(self, exchange: Exchange) -> None:
         line, block = exchange.line, exchange.block
         path = line.target.partition(b"?")[0].decode("latin-1")
-        scheme, port = "http", exchange.client.listener.port
+        scheme, host, port = "http", block.host or "", exchange.client.listener.port
         if exchange.trust is not None:
-            scheme, port = exchange.trust.outside(block)
-        to = redirect.location(self._action.to, scheme, block.host or "", port, path, line.query)
+            scheme, host, port = exchange.trust.outside(block)
+        to = redirect.location(self._action.to, scheme, host, port, path, line.query)
         answers.reply(exchange, self._action.status, "", b"", (("Location", to),))
 
 

@@ -29,7 +29,7 @@ class Thresholds:
         self.fails = 0
 
     def reset(self) -> None:
-        """Begin a new run: the target was enabled, or was readmitted early."""
+        """Begin a new run: the target was enabled, or was ejected."""
         self.passes = self.fails = 0
 
     def count(self, passed: bool, state: State) -> Event | None:

@@ -172,6 +172,10 @@ def redirects_keep_path_and_query() -> None:
         assert (old.status, old.get("location")) == (308, "https://shop.example/new/old/a?b=c")
         www = scene.ask(request("GET", "/x", host="www.example.com"))
         assert (www.status, www.get("location")) == (301, "https://example.com/x")
+        secure = "secure.example.com"
+        plain = scene.ask(request("GET", "/x?y=z", host=secure))
+        assert (plain.status, plain.get("location")) == (308, "https://secure.example.com/x?y=z")
+        assert scene.ask(request("GET", "/x?y=z", "X-Forwarded-Proto: https", host=secure)).status == 200
         assert scene.spread(2) == {"t1": 1, "t2": 1}
 
 

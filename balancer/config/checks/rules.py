@@ -16,6 +16,9 @@ from balancer.routing.patterns import is_under
 
 MAX_REGEX = 100
 MAX_BODY = 64 * 1024
+_UNSEEN = {"host": "hosts", "content-length": "limits.body"}  # what no rule sees → what to use instead
+_UNSEEN |= dict.fromkeys(("connection", "upgrade", "expect", "transfer-encoding", "x-request-id"), "paths or methods")
+_UNSEEN |= dict.fromkeys(("x-forwarded-for", "x-real-ip"), "a listener of its own for those clients")
 _SMALLEST_HEAD, _LARGEST_HEAD = 1024, 1024 * 1024
 
 
@@ -67,6 +70,9 @@ def _match(match: Match, steps: Steps) -> Iterator[Finding]:
             if value.startswith("~") and (refused := refusal(value)) is not None:
                 yield Finding((*steps, key, name), *refused)
             folded = name.lower() if key == "headers" else name
+            if key == "headers" and folded in _UNSEEN:
+                problem = "no rule sees this header: it is made anew for each request"
+                yield Finding((*steps, key, name), problem, f"use {_UNSEEN[folded]}", on_key=True)
             if folded in seen:
                 yield Finding((*steps, key, name), "this header stands here twice", "keep one of them", on_key=True)
             seen.add(folded)

@@ -42,7 +42,10 @@ class Match(Section):
     )
     methods: tuple[Method, ...] = option((), "Methods, in upper case; GET matches HEAD too.", ["GET"])
     headers: dict[HeaderName, HeaderValue] = option(
-        {}, "Header fields: the exact value, * for any, ~regex.", {"x-beta": "1"}
+        {},
+        "Header fields: the exact value, * for any, ~regex. x-forwarded-proto is what the target is told: http, or what"
+        " a trusted proxy said.",
+        {"x-beta": "1"},
     )
     query: dict[Text, Text] = option({}, "Query parameters: the exact value, * for any, ~regex.", {"beta": "1"})
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from balancer.data.target import LiveTarget
 
 _T = TypeVar("_T")
-SURELY_SENT = 16 * 1024  # bytes of a body that a target's kernel takes whether or not the target reads
+SURELY_SENT = 4 * 1024  # bytes of a body that a target's kernel takes whether or not the target reads
 _RAW, _CHUNK, _CLOSE = range(3)  # how the response body is framed for the client: as it came, or ended by the close
 
 
@@ -172,7 +172,7 @@ class Exchange:
             full, target = target, group.pick()
             if full is not None or group.passed:
                 self.fresh = False
-                self.passed = group.passed if full is None else (full.place_on_board, *group.passed)
+                self.passed = group.passed if full is None else tuple({full.place_on_board, *group.passed})
             if target is None:
                 self._no_target()
                 return
@@ -564,7 +564,11 @@ class Exchange:
         A target may answer before it has taken the body. Source: load balancing notes, 2.2.
         """
         connection = self.upstream
-        return self.bytes_in <= SURELY_SENT or (connection is not None and connect.all_taken(connection.transport))
+        if connection is None:
+            return True
+        if self.bytes_in <= SURELY_SENT:
+            return not connection.transport.get_write_buffer_size()
+        return connect.all_taken(connection.transport)
 
     # Back-pressure: a full side stops the other's reading
 

@@ -39,6 +39,7 @@ from balancer.routing import paths
 MAX_FIELDS = 100
 MAX_HOPS = 10
 
+_PROTO = "x-forwarded-proto"
 _X_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port"))
 _MAX_FORWARDS = re.compile(rb"(^|\r\n)max-forwards:[^\r]*", re.IGNORECASE)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,128}")
@@ -135,8 +136,7 @@ def read_block(
                 read.max_forwards = int(value) if value.isdigit() and len(value) < 6 else None
             kept.append((name, line))
             if looked_at and (text := name.decode()) in looked_at:
-                shown = value.decode("latin-1")
-                read.values[text] = f"{read.values[text]}, {shown}" if text in read.values else shown
+                _note(read, text, value)
         elif kind == HOST:
             hosts.append(value)
         elif kind == LENGTH:
@@ -159,19 +159,27 @@ def read_block(
         elif kind == FORWARDED_FOR:
             if trusted:
                 read.forwarded_for += tuple(entry.strip(b" \t") for entry in value.split(b",") if entry.strip(b" \t"))
-        elif kind == SAYS:
-            if trusted and name in _X_FORWARDED:
+        elif kind == SAYS and trusted and name != b"x-real-ip":
+            kept.append((name, line))
+            if name in _X_FORWARDED:
                 seen.add(name)
-                kept.append((name, line))
-            elif trusted and name != b"x-real-ip":
-                kept.append((name, line))
+            if (text := name.decode()) in looked_at:
+                _note(read, text, value)
     _join(read, lines, hosts, lengths, codings, connection, upgrade, kept, seen)
     if wanted:
+        if _PROTO in wanted:  # as the target is told it
+            read.values.setdefault(_PROTO, "http")
         read.route_key = (read.host, *(read.values.get(name) for name in sorted(wanted)))
     else:
         read.route_key = read.host
     read.route_size = len(read.host or "") + sum(map(len, read.values.values()))
     return read
+
+
+def _note(read: Block, name: str, value: bytes) -> None:
+    """Keep the value of a field for who looks at it; several lines are one list."""
+    shown = value.decode("latin-1")
+    read.values[name] = f"{read.values[name]}, {shown}" if name in read.values else shown
 
 
 def _read_usual(block: bytes, parts: list[bytes], lines: Lines) -> Block | None:

@@ -33,7 +33,7 @@ def test_what_cannot_be_a_log_says_why_and_what_to_do(tmp_path: Path) -> None:
         name: why_not(str(tmp_path / name)) for name in ("", "no/x", "loop", "dangling", "pipe", "file/x", "a" * 300)
     }
     said = {name: f"{why[0]} ({why[1]})".replace(str(tmp_path), "T") for name, why in found.items() if why is not None}
-    choose = "(make it writable for this user, or choose another place)"
+    choose = f"(make it writable for user {os.geteuid()}, or choose another place)"
     assert said == {
         "": "T is a folder (write a file in it, such as T/access.log)",
         "no/x": "the folder T/no does not exist (make it, or choose another place)",
@@ -48,7 +48,7 @@ def test_what_cannot_be_a_log_says_why_and_what_to_do(tmp_path: Path) -> None:
 def test_what_this_user_may_not_write_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may everywhere
     found = why_not(str(tmp_path / "x.log"))
-    assert found == (f"nothing can be written in the folder {tmp_path}", "make it writable for this user")
+    assert found == (f"nothing can be written in the folder {tmp_path}", f"make it writable for user {os.geteuid()}")
 
 
 def test_it_is_a_fault_of_the_configuration(tmp_path: Path) -> None:

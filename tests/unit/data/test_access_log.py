@@ -163,6 +163,28 @@ def test_a_reload_moves_the_lines_to_another_file(tmp_path: Path) -> None:
     assert (tmp_path / "two").read_text() == "2\n"
 
 
+@pytest.mark.parametrize("moved", [True, False], ids=["moved away", "removed"])
+def test_lines_go_to_the_file_that_is_at_the_path_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """Whoever rotates it need not tell anybody."""
+    monkeypatch.setattr(access_log, "LOOK", 0.0)
+    path, before = tmp_path / "a.log", tmp_path / "a.log.1"
+    log = AccessLog()
+    log.open(str(path))
+    log.write("first\n")
+    log.flush()
+    wait_for(lambda: path.read_text() == "first\n", 5, "the first line is written")
+    path.rename(before) if moved else path.unlink()
+    log.write("second\n")
+    log.flush()
+    wait_for(lambda: path.exists() and path.read_text() == "second\n", 5, "the second line is in a new file")
+    assert not moved or before.read_text() == "first\n"
+    log.write("third\n")
+    log.close(5)
+    assert path.read_text() == "second\nthird\n" and log.dropped == 0
+
+
 def test_a_path_that_cannot_be_opened_changes_nothing(tmp_path: Path) -> None:
     log = AccessLog()
     log.open(str(tmp_path / "one"))

@@ -614,6 +614,14 @@ def test_a_redirect_tells_the_client_where_to_go() -> None:
         ("10.0.0.9", b"X-Forwarded-Proto: https\r\n", b"https://a.test:443/new"),
         ("10.0.0.9", b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n", b"https://a.test:8443/new"),
         ("10.0.0.9", b"", b"http://a.test:8080/new"),
+        ("10.0.0.9", b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: 99999\r\n", b"https://a.test:443/new"),
+        (
+            "10.0.0.9",
+            b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: Shop.test:8443, b\r\n",
+            b"https://shop.test:8443/new",
+        ),
+        ("10.0.0.9", b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: /?\r\n", b"https://a.test:443/new"),
+        ("203.0.113.9", b"X-Forwarded-Host: evil.test\r\n", b"http://a.test:8080/new"),
         ("203.0.113.9", b"X-Forwarded-Proto: https\r\nX-Forwarded-Port: 8443\r\n", b"http://a.test:8080/new"),
     ],
 )
@@ -626,6 +634,39 @@ def test_a_redirect_leads_to_the_scheme_and_port_at_which_the_client_asked(
         client.feed(b"GET /old HTTP/1.1\r\nHost: a.test\r\n" + said + b"\r\n")
         set_.loop.run()
         assert b"\r\nLocation: " + where + b"\r\n" in client.take()
+
+
+def test_behind_a_trusted_proxy_the_port_of_the_host_line_is_what_the_target_is_told() -> None:
+    with stage(trusted_proxies=("10.0.0.0/8",)) as set_:
+        client = set_.client("10.0.0.9")
+        client.feed(b"GET / HTTP/1.1\r\nHost: a.test:4433\r\nX-Forwarded-Proto: https\r\n\r\n")
+        set_.loop.run()
+        assert b"\r\nX-Forwarded-Port: 4433\r\n" in set_.upstreams[0].take()
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "status"),
+    [
+        ("10.0.0.9", b"X-Forwarded-Proto: http\r\n", b"308"),
+        ("10.0.0.9", b"X-Forwarded-Proto: https\r\n", b"200"),
+        ("10.0.0.9", b"", b"308"),
+        ("203.0.113.9", b"X-Forwarded-Proto: https\r\n", b"308"),
+    ],
+)
+@pytest.mark.parametrize("remember", [True, False])
+def test_a_rule_sees_the_scheme_that_a_trusted_proxy_says(
+    peer: str, said: bytes, status: bytes, remember: bool
+) -> None:
+    """The first thing one wants with TLS ended in front: http is sent to https, and https is not sent to itself."""
+    https = Rule("r", Match(headers=(("x-forwarded-proto", "http"),)), Redirect("https://{host}{path}"))
+    with stage(rules=(https, *forward_to("demo")), trusted_proxies=("10.0.0.0/8",), remember=remember) as set_:
+        for _ in range(3):
+            client = set_.client(peer)
+            client.feed(b"GET /a HTTP/1.1\r\nHost: a.test\r\n" + said + b"\r\n")
+            set_.loop.run()
+            if status == b"200":
+                set_.answer(OK)
+            assert client.take().startswith(b"HTTP/1.1 " + status)
 
 
 @pytest.mark.parametrize("keep", [True, False])

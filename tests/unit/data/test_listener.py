@@ -221,6 +221,17 @@ def test_those_who_were_accepted_and_are_no_clients_yet_count_for_the_limit() ->
         assert len(set_.listener.connections) == 49
 
 
+def test_where_clients_are_limited_they_are_taken_one_at_a_time() -> None:
+    """Of several that come at once, those would be refused whose earlier connections are just about to be gone."""
+    with stage(limits=Limits(connections_per_client=5)) as set_:
+        set_.loop.create_task(set_.listener.serve())
+        set_.loop.run()
+        sock: Any = set_.listener.accepting.sock
+        sock.waiting = [FakeSocket() for _ in range(10)]
+        set_.go(2 * PERIOD)
+        assert len(sock.waiting) == 10, "they are left to the loop"
+
+
 def test_a_limit_of_connections_narrows_the_door_and_its_end_widens_it_again() -> None:
     """Four connections are taken in a turn where nothing limits them, one where a limit does."""
 

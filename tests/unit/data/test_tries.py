@@ -245,6 +245,26 @@ def test_who_waits_behind_one_that_was_tried_elsewhere_may_go_where_only_that_on
         set_.check_quiet()
 
 
+def test_who_left_while_it_waited_gets_no_place_and_no_answer() -> None:
+    with stage(group_of(2, max_connections=1, passive=None, queue=Queue(8, 2.0)), log=True) as set_:
+        refused, busy = set_.ask(GET), set_.ask(GET)
+        set_.upstreams[0].feed_reset()
+        set_.loop.run()
+        there, gone, behind = set_.ask(GET), set_.ask(GET), set_.ask(GET.replace(b"/", b"/behind", 1))
+        gone.feed_reset()
+        set_.loop.run()
+        set_.answer(OK, upstream=2)  # where the first in line was refused
+        assert status_of(there.take()) == 200 and b"GET /behind " in set_.upstreams[2].take()
+        late = set_.ask(GET)
+        late.feed_reset()
+        set_.go(2.0 + SLACK)  # its time would be over now
+        set_.answer(OK, upstream=2)
+        set_.answer(OK, upstream=1)
+        assert [status_of(client.take()) for client in (behind, busy, refused)] == [200, 200, 502]
+        assert [json.loads(line)["reason"] for line in set_.lines].count("client_closed") == 2
+        set_.check_quiet()
+
+
 def test_a_request_whose_target_is_reset_while_the_others_are_full_waits_in_the_queue_for_one() -> None:
     with stage(group_of(2, max_connections=1, passive=None)) as set_:
         cut, busy = set_.ask(GET), set_.ask(GET)
@@ -493,6 +513,22 @@ def test_a_request_that_is_moved_takes_a_place_that_those_who_wait_do_not_take_t
         for _ in clients:
             set_.answer(OK, upstream=1)
         assert [status_of(client.take()) for client in clients] == [200] * 2
+        set_.check_quiet()
+
+
+def test_a_request_that_was_moved_has_all_its_retries() -> None:
+    with stage(group_of(3, retry=Retry(max_retries=1), passive=None)) as set_:
+        client = set_.ask(GET)
+        first = set_.upstreams[0].peer[0]
+        set_.accepts = False
+        set_.state(int(first[-1]), State.UNHEALTHY, Evidence.SOFT)
+        set_.loop.dials[0].fail()  # where it was moved to
+        set_.loop.run()
+        set_.accept(set_.loop.dials[0])
+        set_.loop.run()
+        set_.answer(OK)
+        assert status_of(client.take()) == 200
+        assert (set_.retries(Reason.RESCUE), set_.retries(Reason.CONNECT_REFUSED)) == (1, 1)
         set_.check_quiet()
 
 
