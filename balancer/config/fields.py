@@ -151,7 +151,7 @@ Flag = Annotated[bool, Read(_flag, {"type": "boolean"})]
 def _duration(value: object) -> float:
     known = _typed(value)
     if isinstance(known, int | float) and not isinstance(known, bool):
-        raise wrong(f"{shown(value)} has no unit", f"write {known:g}s")
+        raise wrong(f"{shown(value)} has no unit", f"write {known:g}s" if known < 500 else f"write {known:g}ms")
     seconds = parse_duration(known) if isinstance(known, str) else None
     if seconds is None:
         problem = "is empty" if value is None else f"{shown(value)} is not a duration"
@@ -233,6 +233,8 @@ def size(default: int, description: str, example: str) -> Any:
 
 def _name(value: object) -> str:
     text = text_of(value, "a name such as web")
+    if "://" in text:
+        raise wrong(f"{shown(text)} is a URL and not a name", "write a name, such as that of a target group")
     if _NAME.fullmatch(text) is None:
         proposal = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:63].strip("-._")
         remedy = f"write {proposal}" if proposal else "write letters, digits, '-', '_' and '.'"

@@ -41,7 +41,7 @@ POLICIES = {
     "peak_ewma": "use least_conn",
     "p2c": "use least_conn",
     "random": "use round_robin",
-    "hash": "use round_robin",
+    "hash": "use a rule with match.headers for each value, or round_robin",
     "ip_hash": "use round_robin",
 }
 CHECK_TYPES = {"grpc": "use tcp", "udp": "use off"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,4 +116,7 @@ def _token_findings(key: str, token: str) -> list[Finding]:
 
 def _unreadable(secret: Path, error: Exception) -> Finding:
     said = (error.strerror or "error").lower() if isinstance(error, OSError) else str(error)
-    return Finding(("admin", "token_file"), f"{secret} cannot be read: {said}", "mount the file, or write token")
+    remedy = "mount the file, or write token"
+    if isinstance(error, PermissionError):
+        remedy = f"make it readable for user {os.geteuid()}"
+    return Finding(("admin", "token_file"), f"{secret} cannot be read: {said}", remedy)

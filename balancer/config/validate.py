@@ -29,6 +29,22 @@ from balancer.config.yaml12 import compose
 # what others call it → what it is called here
 _ELSEWHERE = dict.fromkeys(("upstreams", "upstream", "backends", "backend", "services", "pools"), "target_groups")
 _ELSEWHERE |= dict.fromkeys(("respond", "static", "return", "response"), "fixed_response")
+_ELSEWHERE |= dict.fromkeys(("location", "locations", "rule", "path", "prefix", "when", "if"), "match")
+_ELSEWHERE |= dict.fromkeys(("balance", "algorithm", "lb_policy", "load_balancing"), "policy")
+_ELSEWHERE |= dict.fromkeys(("bind", "listen", "port", "url", "host"), "address")
+_ELSEWHERE |= dict.fromkeys(("max_fails", "fail_timeout", "outlier_detection"), "passive")
+_ELSEWHERE |= dict.fromkeys(("attempts", "tries", "count"), "max_retries") | {
+    "code": "status",
+    "maxconn": "max_connections",
+}
+_ELSEWHERE |= dict.fromkeys(("client_max_body_size", "max_body_size"), "body")
+_ELSEWHERE |= {
+    "code": "status",
+    "maxconn": "max_connections",
+    "fall": "unhealthy_threshold",
+    "rise": "healthy_threshold",
+    "loadbalancer": "target_groups",
+}
 _ELSEWHERE |= dict.fromkeys(("frontends", "frontend", "entrypoints"), "listeners") | {"servers": "targets"}
 _FLOW = re.compile(r"[\s,\[\]{}#\"']")  # what a value may not have in it, to be shown as it is in {key: value}
 _WORD = 60

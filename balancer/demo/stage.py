@@ -51,6 +51,7 @@ class Stage:
         self._targets: list[Target] = []
         self._product: Product | None = None
         self._events: deque[tuple[str, str]] = deque(maxlen=_EVENTS)
+        self._traffic: Traffic | None = None
         self._live = not options.plain and sys.stdin.isatty() and sys.stdout.isatty()
 
     async def run(self) -> int:
@@ -80,7 +81,7 @@ class Stage:
     async def _leave(self) -> None:
         """Stop everything: what is frozen is woken first, so that the requests it holds can end."""
         with suppress(OSError):  # whoever read it may be gone
-            print("stopping", flush=True)
+            print(words.closing(_load(self._traffic)), flush=True)
         for target in self._targets:
             target.thaw()
         if self._product is not None:
@@ -120,7 +121,7 @@ class Stage:
             print(words.opening(product, self._targets, log, [*filter(None, (about_port, about_admin))]), flush=True)
             traffic: Traffic | None = None
             if options.traffic:
-                traffic = Traffic(f"{product.listener}/", session)
+                traffic = self._traffic = Traffic(f"{product.listener}/", session)
                 sending = asyncio.create_task(traffic.run())
                 stack.callback(sending.cancel)
             hands = Hands(self._targets)

@@ -44,6 +44,11 @@ def change(at: str, events: Sequence[str], sight: Sight, load: Load | None) -> s
     return f"{at}  {'; '.join(events)}  [{state}]"
 
 
+def closing(load: Load | None) -> str:
+    """Return the last line: what has become of the traffic."""
+    return "stopping" if load is None else f"stopping: {load.sent} requests sent, {load.failed} failed"
+
+
 def _near(path: Path) -> str:
     """Return a path as one would type it from here."""
     try:

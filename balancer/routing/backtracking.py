@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,6 +52,14 @@ def regex_fault(text: str) -> str | None:
             return _fault(_parser.parse(text))
     except (re.error, RecursionError, OverflowError, Warning) as error:
         return f"it is not a regular expression: {error}"
+
+
+def may_begin_with(text: str, character: str) -> bool:
+    """Return whether a sound regular expression may match a text that begins with `character`; overestimated."""
+    parsed = _parser.parse(text)
+    inner = (argument[1] for code, argument in _walk(parsed) if code is op.SUBPATTERN)
+    reader = _Reader(functools.reduce(operator.or_, inner, parsed.state.flags))
+    return bool(reader.first(parsed, _ANY) & _bit(ord(character)))
 
 
 def _fault(parsed: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from balancer.config.fields import shown
-from balancer.routing.backtracking import regex_fault
+from balancer.routing.backtracking import may_begin_with, regex_fault
 
 _REMEDIES = {
     "it repeats a repetition": "write one repeat, such as [a-z/]+, or begin each round with a sign: [a-z]+(?:-[a-z]+)*",
@@ -13,6 +13,15 @@ _REMEDIES = {
     "a part of it reads letters in another way than the rest": "write (?a) at its begin",
     "it looks behind": "match from the start instead",
 }
+
+
+def path_refusal(written: str) -> tuple[str, str] | None:
+    """Return what `refusal` does for the `~regex` of a path, which is matched from its first character on."""
+    refused = refusal(written)
+    if refused is None and not may_begin_with(written[1:], "/"):
+        rest = written[1:].lstrip("^ ")
+        return f"{shown(written)} matches no path: each begins with '/'", f"write ~.*{rest}, or ~/{rest}"
+    return refused
 
 
 def refusal(written: str) -> tuple[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from balancer.config.addresses import split_address
-from balancer.config.checks.patterns import refusal
+from balancer.config.checks.patterns import path_refusal, refusal
 from balancer.config.checks.scope import Scope
 from balancer.config.checks.shadow import shadowed
 from balancer.config.fault import Finding, Steps, warning
@@ -62,7 +62,7 @@ def _patterns(match: Match) -> int:
 
 def _match(match: Match, steps: Steps) -> Iterator[Finding]:
     for index, path in enumerate(match.paths):
-        if path.startswith("~") and (refused := refusal(path)) is not None:
+        if path.startswith("~") and (refused := path_refusal(path)) is not None:
             yield Finding((*steps, "paths", index), *refused)
     for key in ("headers", "query"):
         seen: set[str] = set()

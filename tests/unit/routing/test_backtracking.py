@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from balancer.routing.backtracking import regex_fault
+from balancer.routing.backtracking import may_begin_with, regex_fault
 
 GOOD = [
     r"^/r[0-9]+",
@@ -85,3 +85,25 @@ def test_ordinary_expressions_are_allowed(text: str) -> None:
 @pytest.mark.parametrize(("text", "fault"), BAD)
 def test_expressions_that_can_stall_are_refused(text: str, fault: str) -> None:
     assert regex_fault(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("pattern", "may"),
+    [
+        (r"/r[0-9]+", True),
+        (r"^/a", True),
+        (r".*\.php$", True),
+        (r"(?:/a|/b)", True),
+        (r"a?/b", True),
+        (r"[^a]x", True),
+        (r"", True),
+        (r"(?i)/A", True),
+        (r"\.php$", False),
+        (r" \.php$", False),
+        (r"^v1", False),
+        (r"(?:a|b)/", False),
+        (r"\w+/", False),
+    ],
+)
+def test_what_an_expression_may_begin_with(pattern: str, may: bool) -> None:
+    assert may_begin_with(pattern, "/") is may
