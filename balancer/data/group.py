@@ -386,7 +386,7 @@ class LiveGroup:
             self.waiting.popleft()
             exchange.guarded(exchange.place_at, target)  # a fault there is its own, not that of who made room
         self.queue.claim(full=exchange is not None and bool(now.passed))
-        if exchange is not None and exchange.tried:
+        if exchange is not None and exchange.tried and not all(target.is_full() for target in exchange.tried):
             now._wake_those_behind(frozenset(exchange.tried))
 
     def _wake_those_behind(self, tried: frozenset[LiveTarget]) -> None:

@@ -45,6 +45,7 @@ class _Next:
     groups: dict[str, LiveGroup]
     targets: dict[tuple[str, str, str, int], LiveTarget]
     sockets: dict[str, socket.socket]
+    copies: dict[str, socket.socket]  # of those on which a listener is to begin
     routers: dict[str, Router]
 
 
@@ -126,11 +127,28 @@ class Live:
         for listener in snapshot.listeners:
             if listener.name not in sockets:
                 raise ValueError(f"no socket for listener {listener.name!r}")
-        self._next = _Next(snapshot, groups, targets, sockets, routers or self.prepare(snapshot))
+        routers = routers or self.prepare(snapshot)
+        self.withdraw()
+        self._next = _Next(snapshot, groups, targets, sockets, self._copies(snapshot, sockets), routers)
+
+    def _copies(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> dict[str, socket.socket]:
+        """Return a copy of each socket on which a listener is to begin; ValueError. `swap` must not fail for one."""
+        copies: dict[str, socket.socket] = {}
+        try:
+            for name, sock in ((listener.name, sockets[listener.name]) for listener in snapshot.listeners):
+                if name not in self.listeners or self._sockets.get(name) is not sock:
+                    copies[name] = sock.dup()
+        except OSError as error:
+            for copy in copies.values():
+                copy.close()
+            raise ValueError(f"no descriptor for a listener: {error.strerror}") from error
+        return copies
 
     def withdraw(self) -> None:
         """Forget what was built."""
-        self._next = None
+        found, self._next = self._next, None
+        for copy in found.copies.values() if found is not None else ():
+            copy.close()
 
     def swap(self) -> None:
         """Put in place what was built."""
@@ -164,9 +182,10 @@ class Live:
             if before.get(key) is not target:
                 target.show()
                 target.show_streaks()
-        self._listen(snapshot, found.sockets, found.routers)
+        self._listen(found)
 
-    def _listen(self, snapshot: Snapshot, sockets: dict[str, socket.socket], routers: dict[str, Router]) -> None:
+    def _listen(self, found: _Next) -> None:
+        snapshot, sockets, routers = found.snapshot, found.sockets, found.routers
         wanted = {listener.name: listener for listener in snapshot.listeners}
         for name, live in list(self.listeners.items()):
             if name not in wanted or self._sockets.get(name) is not sockets[name]:
@@ -178,7 +197,7 @@ class Live:
         for name, spec in wanted.items():
             running = self.listeners.get(name)
             if running is None:
-                running = LiveListener(self.place, name, sockets[name].dup())
+                running = LiveListener(self.place, name, found.copies.pop(name))
                 running.configure(spec, self.groups, snapshot.slots, routers[name])
                 self.listeners[name] = running
                 self._spawn(running.serve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,9 +15,10 @@ from balancer.data.listener import LiveListener
 from balancer.data.live import SLICE
 from balancer.model.names import Evidence, State
 from balancer.model.reason import Reason
-from balancer.model.snapshot import Passive, Queue, Target, Zones
+from balancer.model.snapshot import Listener, Passive, Queue, Target, Zones
 from tests.support import http1
 from tests.support.builds import interpreted_only
+from tests.support.transports import FakeSocket
 from tests.unit.data.stage import GET, OK, Answers, Stage, forward_to, group_of, stage
 
 
@@ -299,3 +301,21 @@ def test_what_changes_between_building_and_swapping_is_seen() -> None:
         set_.state(1, State.UNHEALTHY)
         set_.live.swap()
         assert set_.live.groups["demo"].members == [(0,)]
+
+
+def test_a_snapshot_for_whose_listener_there_is_no_descriptor_is_refused_and_changes_nothing() -> None:
+    with stage() as set_:
+
+        class Full(FakeSocket):
+            def dup(self) -> FakeSocket:
+                raise OSError(errno.EMFILE, "Too many open files")
+
+        more = Listener("more", "127.0.0.1:8081", rules=forward_to("demo"))
+        snapshot = replace(set_.snapshot, listeners=(*set_.snapshot.listeners, more))
+        sockets = {"web": set_._sock, "more": Full()}
+        with pytest.raises(ValueError, match="no descriptor for a listener: Too many open files"):
+            set_.live.build(snapshot, cast(Any, sockets))
+        set_.live.swap()
+        client = set_.ask(GET)
+        set_.answer(OK)
+        assert client.take().startswith(b"HTTP/1.1 200") and list(set_.live.listeners) == ["web"]
