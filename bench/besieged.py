@@ -28,7 +28,7 @@ from tests.support.waiting import pace, wait_for
 
 RATE = 100  # requests/s of the good client
 GOOD = "/good"  # what it asks for: another target than the crowd's answers
-FIRST = -10  # nice
+FIRST = 10  # of the kernel's real-time priorities
 MIB = 1024 * 1024
 _NGINX = """\
 daemon off;
@@ -104,20 +104,20 @@ def _targets(count: int) -> Iterator[tuple[list[str], list[str]]]:
     os.sched_setaffinity(0, {cpus[1]})
     with contextlib.ExitStack() as stack:
 
-        def start() -> str:
+        def start(*before: str) -> str:
             port = quiet_port()
-            origin = stack.enter_context(Proc([sys.executable, "-m", "bench.origin", str(port)]))
+            origin = stack.enter_context(Proc([*before, sys.executable, "-m", "bench.origin", str(port)]))
             wait_for(lambda: origin.out.read_text(), 10, "a target listens")
             return f"127.0.0.1:{port}"
 
         crowds = [start() for _ in range(count)]
-        first = ["taskset", "-c", str(cpus[0])]
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, FIRST)
-            first += ["nice", "-n", str(-FIRST)]
+        before: tuple[str, ...] = ("chrt", "--fifo", str(FIRST))
+        try:  # this process, and not what it starts
+            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(FIRST))
         except PermissionError:
             print("not root: the good client waits for its CPU as everybody does, and it will show", flush=True)
-        yield [start(), *crowds], first
+            before = ()
+        yield [start(*before), *crowds], ["taskset", "-c", str(cpus[0])]
 
 
 class Horde(Proc):

@@ -22,9 +22,9 @@ from balancer.board.board import Board
 from balancer.data.buffers import Buffers
 from balancer.data.deadlines import PERIOD
 from balancer.data.group import LiveGroup
-from balancer.data.http import upstream as _upstream  # noqa: F401 (at the start: an import needs a descriptor)
 from balancer.data.http.client import LAST_WORD
 from balancer.data.http.exchange import Exchange
+from balancer.data.http.upstream import UpstreamProtocol  # at the start: an import needs a descriptor
 from balancer.data.listener import LiveListener
 from balancer.data.place import Place, log
 from balancer.data.target import LiveTarget, settings
@@ -72,7 +72,7 @@ class Live:
         self._next: _Next | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._minute = 0.0
-        self._to_note: Turns[Exchange] = Turns()  # requests under way
+        self._to_note: Turns[UpstreamProtocol] = Turns()  # whose requests are under way
         self._due = time.monotonic()  # when the clock's next turn should come
         self._going_on = False  # what its last turn left is looked at in the next turn of the loop
         self.buffers = Buffers(self.place)
@@ -262,7 +262,8 @@ class Live:
 
     def _note(self, now: float) -> bool:
         """Note some of the requests that are under way for long; return True if others are left for a later turn."""
-        self.place.recent.look(now, (one for one in self._to_note.take(_NOTED) if one.client.serving))
+        exchanges = (one.exchange for one in self._to_note.take(_NOTED) if one.exchange is not None)
+        self.place.recent.look(now, (one for one in exchanges if one.client.serving))
         return bool(self._to_note)
 
     def _add_up(self, more: bool) -> bool:
@@ -300,26 +301,26 @@ class Live:
             for target in self.targets.values():
                 target.forget(0.1)
         everybody = (*self.listeners.values(), *self._retiring)
-        more |= self._add_up(self.buffers.look((one for each in everybody for one in each.connections), now))
+        more |= self._add_up(self.buffers.look(chain.from_iterable(each.connections for each in everybody), now))
         place.show(sum(listener.active for listener in everybody))
         if not self._to_note:
-            self._to_note.begin(self._under_way())
+            place.recent.look(now, self._waiting())
+            targets = chain(self.targets.values(), place.leaving)
+            self._to_note.begin(chain.from_iterable(target.connections for target in targets))
         more |= self._note(now)
         place.access_log.flush()
         if place.access_log.missing and place.access_log.open_again(now):
             log.info("access log opened path=%s", self.snapshot.access_log.path)
         return more
 
-    def _under_way(self) -> Iterator[Exchange]:
-        """Yield the requests that are with a target, on their way to one, or in a queue."""
+    def _waiting(self) -> Iterator[Exchange]:
+        """Yield the requests that are on their way to a target, or in a queue."""
         for target in chain(self.targets.values(), self.place.leaving):
-            for connection in target.connections:
-                if connection.exchange is not None:
-                    yield connection.exchange
             if target.connecting or target.waiting:
                 yield from target.unconnected()
         for group in self.groups.values():
-            yield from group.queue.everybody()
+            if group.waiting:
+                yield from group.queue.everybody()
 
     def _look_at_descriptors(self, now: float) -> None:
         """Keep a tenth of them free: those who only rest go first, then nobody else is accepted for a while."""

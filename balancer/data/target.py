@@ -299,15 +299,11 @@ class LiveTarget:
         """See which targets of requests that take long have no room, a part of them in each turn."""
         if not self._to_look_at:
             self._look_at = now + connect.LOOK_AFTER
-            since = now - connect.LOOK_AFTER
-            count = self._to_look_at.begin(
-                connection
-                for connection in self.connections
-                if connection.exchange is not None and connection.exchange.started <= since
-            )
-            self._part = count // _TURNS + 1
+            self._part = self._to_look_at.begin(self.connections) // _TURNS + 1
+        since = now - connect.LOOK_AFTER
         for connection in self._to_look_at.take(self._part):
-            connection.look_at_window()
+            if connection.exchange is not None and connection.exchange.started <= since:
+                connection.look_at_window()
 
     def give(self, connection: UpstreamProtocol, now: float) -> None:
         """Take a connection back after a complete exchange: for the next who waits, or to rest."""
