@@ -58,6 +58,11 @@ def read_request(peer: Peer) -> None:
     read_body(peer)
 
 
+def narrow(peer: Peer) -> None:
+    """Let the kernel take only so much ahead of us, however long we wait before we read: it widens that by itself."""
+    peer.stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+
+
 def read_bytes(count: int) -> Step:
     """Read exactly `count` bytes."""
     return lambda peer: peer.bodies.append(peer.stream.read_exactly(count))

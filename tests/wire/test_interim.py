@@ -95,9 +95,13 @@ def test_a_connection_on_which_a_body_is_still_unread_is_given_to_nobody_else(
     peer: Hostile, peer_address: Address
 ) -> None:
     """Our client has sent all of it, and it waits in the kernel for a target that has answered and takes its time."""
-    sent = threading.Event()
+    sent, served = threading.Event(), threading.Event()
+    early = hostile.answer(b"early")
     peer.play(
-        scripts=[[hostile.read_head, hostile.wait(sent), hostile.answer(b"early"), hostile.stall], [hostile.serve_well]]
+        scripts=[
+            [hostile.narrow, hostile.read_head, hostile.wait(sent), early, hostile.wait(served), hostile.stall],
+            [hostile.serve_well],
+        ]
     )
     with RawClient(peer_address) as client:
         client.send(request("POST", "/", "Content-Length: 600000") + b"a" * 600_000)
@@ -105,6 +109,7 @@ def test_a_connection_on_which_a_body_is_still_unread_is_given_to_nobody_else(
         assert client.recv_response().body == b"early"
         assert ask(peer_address, request()).status == 200
         assert client.ask(request()).status == 200, "its own connection goes on"
+        served.set()
     assert len(peer.peers) == 2
 
 
