@@ -19,7 +19,7 @@ KEYS: dict[tuple[str, str], str] = {  # (the section, the key) → what to use u
     ("listeners", "via"): "remove it: no Via is added",
     ("listeners", "expose_targets"): "use the access log, or balancer explain",
     ("passive", "success_rate"): "use consecutive_gateway_failures or consecutive_5xx",
-    ("target_groups", "max_idle"): "remove it: a worker keeps at most 64 idle connections to a target",
+    ("target_groups", "max_idle"): "remove it: a worker keeps at most 1024 idle connections to a target",
     ("target_groups", "max_age"): "remove it: a connection is used for 10 minutes",
     ("target_groups", "min_idle"): "remove it: connections are made when they are needed",
     ("target_groups", "max_requests"): "use max_connections, which holds for each target",

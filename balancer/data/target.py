@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from balancer.data.http.exchange import Exchange
     from balancer.data.http.upstream import UpstreamProtocol
 
-MAX_IDLE = 64  # connections kept idle per worker and target
+MAX_IDLE = 1024  # connections kept idle per worker and target; what is surplus ages out long before
 MAX_CONNECTING = 32  # connects in progress per worker and target: no stampede on a target that just recovered
 MAX_REQUESTS = 10_000  # requests a connection carries
 SHORTEST_IDLE = 0.5  # seconds: what a target's own limit may bring the idle time down to
