@@ -22,10 +22,10 @@ def read(parts: list[bytes], fault: Reason = Reason.BAD_CHUNK) -> tuple[bytes, b
                 rest += part
                 continue
             taken, rest = reader.feed(part)
-            payload += taken
+            payload += b"".join(taken)
             while getattr(reader, "waiting", False):  # it takes only so many chunks in a turn
                 taken, rest = reader.feed(b"")
-                payload += taken
+                payload += b"".join(taken)
     except Bad as bad:
         assert bad.detail
         return b"", b"", bad.reason
@@ -69,6 +69,6 @@ def chunked(data: bytes) -> None:
         assert plain is not None, "a plain reader sees no whole body"
         assert plain == whole[:2], "a plain reader sees another body"
     if whole[2] is True and whole[0]:
-        assert read([b"".join(chunk(whole[0])) + LAST_CHUNK]) == (whole[0], b"", True)
+        assert read([b"".join(chunk([whole[0]], len(whole[0]))) + LAST_CHUNK]) == (whole[0], b"", True)
     if whole[2] is False and body:
         assert strictly(body) is None, "waits for more of what is whole"

@@ -43,7 +43,7 @@ def verdict(parts: list[bytes], fault: Reason = Reason.BAD_CHUNK) -> tuple[bytes
                 rest += part
                 continue
             taken, rest = reader.feed(part)
-            payload += taken
+            payload += b"".join(taken)
     except Bad as bad:
         return b"", b"", bad.reason
     return payload, rest, reader.done
@@ -79,6 +79,6 @@ def test_no_prefix_of_a_body_is_refused_or_taken_for_whole(made: tuple[bytes, by
 
 @given(st.lists(st.binary(min_size=1, max_size=300), max_size=6), CUTS)
 def test_what_is_written_is_read_again(payloads: list[bytes], cuts: list[int]) -> None:
-    body = b"".join(piece for payload in payloads for piece in chunk(payload)) + LAST_CHUNK
+    body = b"".join(piece for payload in payloads for piece in chunk([payload], len(payload))) + LAST_CHUNK
     assert verdict(pieces(body, cuts), Reason.BAD_RESPONSE) == (b"".join(payloads), b"", True)
     assert body == http1.chunked(*payloads)

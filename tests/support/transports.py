@@ -292,6 +292,7 @@ class FakeTransport(asyncio.Transport):
         self.peer = peer
         self.sock = FakeSocket()
         self.received = bytearray()  # by the peer
+        self.writes = 0
         self.saw_eof = False  # the peer has, after all of `received`
         self.lost = False  # connection_lost was told
         self.unread = b""  # what lies in the kernel when the connection breaks
@@ -377,8 +378,9 @@ class FakeTransport(asyncio.Transport):
 
     # asyncio.Transport
 
-    def write(self, data: bytes) -> None:  # type: ignore[override]
-        assert type(data) is bytes
+    def write(self, data: bytes | memoryview) -> None:  # type: ignore[override]
+        assert type(data) in (bytes, memoryview)
+        self.writes += 1
         if self.lost:
             raise RuntimeError("write after connection_lost")
         if self._eof_written:
@@ -386,7 +388,7 @@ class FakeTransport(asyncio.Transport):
         if not data or self._ending:
             return
         if not self._stalled:
-            self._arrive(data)
+            self._arrive(bytes(data))
             return
         self._buffer += data
         if len(self._buffer) > self._high and not self._paused_protocol:

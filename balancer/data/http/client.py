@@ -286,9 +286,12 @@ class ClientProtocol:
                 return
             self._wait_with(rest)  # the next requests: the exchange may be over before `begin` returns
             rest = b""
-        self.exchange.begin(line, block, time.monotonic())
-        if rest and self.state != CLOSED:
-            self.data_received(rest)
+        exchange = self.exchange
+        exchange.begin(line, block, time.monotonic(), more=bool(rest))
+        if rest:
+            if self.state != CLOSED:
+                self.data_received(rest)
+            exchange.flush()
 
     def _body_due(self, deadline: float) -> None:
         if not self.full:  # else the deadline is that of writing
@@ -305,14 +308,14 @@ class ClientProtocol:
             return
         serial = self.requests
         if payload:
-            self.exchange.request_body(payload)
+            self.exchange.request_body(payload, last=body.done)
         if self.requests != serial or self.state != BODY:
             return
         if body.done:
             self._body = None
             self.state = WAIT
             self.deadline = NEVER
-            self.exchange.request_end()
+            self.exchange.request_end(ended=bool(payload))
             if rest and self.state == WAIT:
                 self._wait_with(rest)
             elif rest and self.state == IDLE:

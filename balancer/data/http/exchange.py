@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from balancer.data import record
 from balancer.data.deadlines import NEVER
-from balancer.data.http import answers, replies, tries
+from balancer.data.http import answers, framing, replies, tries
 from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
-from balancer.data.http.framing import LAST_CHUNK, chunk
+from balancer.data.http.framing import LAST_CHUNK, Pieces, chunk
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_line import Line
 from balancer.data.http.response_head import ResponseHead
@@ -55,6 +55,8 @@ class Exchange:
     __slots__ = (
         "_framing",
         "_holding",
+        "_kept",
+        "_more",
         "_replay",
         "block",
         "bytes_in",
@@ -115,6 +117,8 @@ class Exchange:
         self.upstream: UpstreamProtocol | None = None
         self.tunnel: Tunnel | None = None
         self._holding = False  # counted in its target's work in hand
+        self._more = False  # what comes behind the request's head is here already
+        self._kept = b""  # a head that waits for what came with it: both go in one write
         self.piece = 0  # bytes of the response's body that came together, at most
         self.in_queue = False  # waits in its group's queue
         self.fresh = False
@@ -211,11 +215,15 @@ class Exchange:
         self._replay: bytearray | None = None  # all that came of the request's body, in one piece however small it came
         self._framing = _RAW
 
-    def begin(self, line: Line, block: Block, now: float) -> None:
-        """Serve a request whose head is read; body and end follow by `request_body` and `request_end`."""
+    def begin(self, line: Line, block: Block, now: float, *, more: bool = False) -> None:
+        """Serve a request whose head is read; body and end follow by `request_body` and `request_end`.
+
+        `more`: some of the body is here, and follows at once; then `flush`.
+        """
         place, client = self.place, self.client
         self._reset()
         self.fresh = self.written = self.reused = False
+        self._more = more
         self.line, self.block, self.started = line, block, now
         listener = client.listener
         self.trust = listener.trust if client.trusted else None
@@ -346,12 +354,16 @@ class Exchange:
         head = self.line.out + block.out + client.suffix + self.id_line if block.plain else self._special_head()
         self.written = True
         if self._replay:
-            head += bytes(self._replay) if block.length != CHUNKED else b"".join(chunk(bytes(self._replay)))
+            replay = bytes(self._replay)
+            head += replay if block.length != CHUNKED else b"".join(chunk([replay], len(replay)))
         if self.request_done:
             if block.length == CHUNKED:
                 head += LAST_CHUNK
             self._await_head(connection, now)
-        connection.transport.write(head)
+        if self._more:
+            self._kept = head
+        else:
+            connection.transport.write(head)
         if not self.request_done:
             self._bound_replay()
 
@@ -385,20 +397,35 @@ class Exchange:
         limit = self.group.spec.timeouts.request_write_idle if self.group is not None else 0.0
         connection.deadline = min(now + (limit or NEVER), self._try_until())
 
-    def request_body(self, payload: bytes) -> None:
-        """Take a piece of the request's body (not empty)."""
-        self.bytes_in += len(payload)
-        connection = self.upstream
-        if self._replay is not None:
-            self._replay += payload
-        if connection is not None:
-            if self.block.length == CHUNKED:
-                connection.transport.writelines(chunk(payload))
+    def flush(self) -> None:
+        """What came with a head is read: the head goes now, if it has not gone with it."""
+        self._more = False
+        head, self._kept = self._kept, b""
+        if head and self.head_sent:
+            self.client.transport.write(head)
+        elif head and self.upstream is not None:
+            self.upstream.transport.write(head)
+
+    def request_body(self, pieces: Pieces, *, last: bool = False) -> None:
+        """Take what came of the request's body (not nothing); `last`: it ends here."""
+        size = framing.length(pieces)
+        self.bytes_in += size
+        connection, replay = self.upstream, self._replay
+        if connection is None:  # on its way: what comes meanwhile is sent once there is one
+            if replay is not None:
+                replay += b"".join(pieces)
+                if len(replay) > self._replay_limit():
+                    self.client.hold(self.client.CONNECTING)
+            return
+        if replay is not None:
+            if len(replay) + size > self._replay_limit():
+                self._replay = None  # from here on the request cannot be repeated
             else:
-                connection.transport.write(payload)
-            self._bound_replay()
-        elif self._replay is not None and len(self._replay) > self._replay_limit():
-            self.client.hold(self.client.CONNECTING)
+                replay += b"".join(pieces)
+        head, self._kept = self._kept, b""
+        if self.block.length == CHUNKED:
+            pieces = chunk(pieces, size, last=last)
+        framing.write(connection.transport, head, pieces, size)
 
     def _replay_limit(self) -> int:
         return self.group.spec.retry.replay_buffer if self.group is not None else 0
@@ -407,8 +434,8 @@ class Exchange:
         if self._replay is not None and len(self._replay) > self._replay_limit():
             self._replay = None  # from here on the request cannot be repeated
 
-    def request_end(self) -> None:
-        """The request's body is complete."""
+    def request_end(self, *, ended: bool) -> None:
+        """The request's body is complete; `ended`: its last piece was said to be that."""
         self.request_done = True
         # A body that may still be on its way when the response comes: its connection is looked at then.
         self.plain = (
@@ -416,8 +443,9 @@ class Exchange:
         )
         connection = self.upstream
         if connection is not None:
-            if self.block.length == CHUNKED:
-                connection.transport.write(LAST_CHUNK)
+            if self.block.length == CHUNKED and not ended:
+                head, self._kept = self._kept, b""
+                connection.transport.write(head + LAST_CHUNK)
             if not self.head_sent:
                 self._await_head(connection, time.monotonic())
 
@@ -497,8 +525,11 @@ class Exchange:
         elif self.line.minor == 1:
             self.client.transport.write(head.out + b"\r\n")
 
-    def response_head(self, head: ResponseHead, length: int) -> bool:
-        """The final head came, a body of `length` follows. Return False if the request went elsewhere."""
+    def response_head(self, head: ResponseHead, length: int, *, more: bool = False) -> bool:
+        """The final head came, a body of `length` follows. Return False if the request went elsewhere.
+
+        `more`: some of the body is here, and follows at once; then `flush`.
+        """
         connection, target, group = self.upstream, self.target, self.group
         assert connection is not None and target is not None and group is not None
         if head.status >= 429 and tries.by_status(self, head):
@@ -531,29 +562,34 @@ class Exchange:
         self.head_sent = True
         self.client.stop_expecting()  # no 100 may follow the final head
         self.stop_retrying()
-        self.client.transport.write(head.out + extra + self.id_line)
+        self._kept = head.out + extra + self.id_line
+        if not more:
+            self.flush()
         connection.deadline = now + (group.spec.timeouts.response_idle or NEVER)
         return True
 
-    def response_body(self, payload: bytes) -> None:
-        """Pass on a piece of the response's body (not empty)."""
+    def response_body(self, pieces: Pieces, *, last: bool = False) -> None:
+        """Pass on what came of the response's body (not nothing); `last`: it ends here, as its framing says."""
         connection, group = self.upstream, self.group
         assert connection is not None and group is not None
-        size = len(payload)
+        size = framing.length(pieces)
         self.bytes_out += size
         if size > self.piece:
             self.piece = size
+        head, self._kept = self._kept, b""
         if self._framing == _CHUNK:
-            self.client.transport.writelines(chunk(payload))
-        else:
-            self.client.transport.write(payload)
+            pieces = chunk(pieces, size, last=last)
+            if last:
+                self._framing = _RAW  # nothing more is to be said of its end
+        framing.write(self.client.transport, head, pieces, size)
         connection.deadline = time.monotonic() + (group.spec.timeouts.response_idle or NEVER)
 
     def response_end(self, *, keep: bool) -> None:
         """The response is complete; `keep`: its connection may serve another."""
         if self._framing == _CHUNK:
-            self.client.transport.write(LAST_CHUNK)
-        elif self._framing == _CLOSE:
+            self._kept += LAST_CHUNK
+        self.flush()
+        if self._framing == _CLOSE:
             connect.end_by_reset(self.client.transport, yes=False)
         self.leave(keep=keep and self.request_done and self._is_sent())
         self.close()
@@ -713,6 +749,8 @@ class Exchange:
         self.detail = self.detail or detail
         if not self.head_sent:
             self.status = self.reason.status or Reason.INTERNAL_ERROR.status
+        else:
+            self.flush()
         self.leave(keep=False)
         self.keep = False
         self.close(aborted=True)
@@ -764,6 +802,7 @@ class Exchange:
     def leave(self, *, keep: bool) -> None:
         """End the present try: give its connection back, or end it."""
         self.serial += 1
+        self._kept = b""
         if self.in_queue:
             self._dequeue()
         connection, self.upstream = self.upstream, None

@@ -7,6 +7,7 @@ Source: RFC 9112, 7.1; limits of the load balancing notes (2.1).
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from balancer.data.http.fields import Bad
@@ -16,6 +17,8 @@ MAX_EXTENSION = 256
 MAX_EXTENSIONS = 16 * 1024
 MAX_TRAILERS = 8 * 1024
 MAX_TRAILER_FIELDS = 32
+MAX_PIECES = 16  # of a payload: more of them are cheaper to copy than to write one by one
+LARGE = 4096  # bytes: a smaller piece is cheaper copied than kept as a view, and holds nothing else in memory
 LAST_CHUNK = b"0\r\n\r\n"
 MAX_CHUNKS = 1024  # read in one go: what is left of a read full of tiny chunks waits until others had their turn
 
@@ -30,6 +33,8 @@ _NEVER_IN_TRAILER = (b"content-length:", b"transfer-encoding:")
 
 # The usual size lines of small chunks: looked up, where a pattern and a conversion take four times as long.
 _SMALL = {form % size: size for size in range(1, 256) for form in (b"%x", b"%X")}
+
+Pieces = list[bytes | memoryview]  # of a payload, none empty; a large one may be a view of what was read
 
 _IN_SIZE, _IN_DATA, _AFTER_DATA, _IN_TRAILERS, _DONE = range(5)
 
@@ -61,7 +66,7 @@ class ChunkReader:
         """Bytes that were fed and not read yet."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+    def feed(self, data: bytes) -> tuple[Pieces, bytes]:
         """Return (payload, what came after the body); raises Bad. The second is empty until `done`.
 
         At most MAX_CHUNKS are read; if `waiting` is true afterwards, call again with nothing, in another turn.
@@ -70,11 +75,11 @@ class ChunkReader:
             self._left -= len(data)
             if not self._left:
                 self._state = _AFTER_DATA
-            return data, b""
+            return [data] if data else [], b""
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        pieces: list[bytes] = []
+        pieces: Pieces = []
         at, end = 0, len(data)
         left = MAX_CHUNKS
         while at < end and self._state != _DONE:
@@ -91,10 +96,10 @@ class ChunkReader:
                     break
                 left -= 1
             if self._state == _IN_DATA:
-                piece = data[at : at + self._left]
-                pieces.append(piece)
-                at += len(piece)
-                self._left -= len(piece)
+                size = min(self._left, end - at)
+                pieces.append(data[at : at + size] if size < LARGE else memoryview(data)[at : at + size])
+                at += size
+                self._left -= size
                 if not self._left:
                     self._state = _AFTER_DATA
             elif self._state == _AFTER_DATA:
@@ -115,10 +120,12 @@ class ChunkReader:
                     self._read_trailer(data[at:stop])
                 at = stop + 2
         self.waiting = not left and at < end and self._state != _DONE
+        if len(pieces) > MAX_PIECES:
+            pieces = [b"".join(pieces)]
         if self._state == _DONE:
-            return b"".join(pieces), data[at:]
+            return pieces, data[at:]
         self._buffer = data[at:]
-        return b"".join(pieces), b""
+        return pieces, b""
 
     def _check_unfinished(self, data: bytes, at: int) -> None:
         """Refuse early what no further byte can mend, so that nothing waits for it."""
@@ -165,6 +172,26 @@ class ChunkReader:
             raise Bad(self.fault, "a malformed trailer")
 
 
-def chunk(payload: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return `payload` (not empty: an empty chunk would end the body) as one chunk, in pieces: nothing is copied."""
-    return b"%x\r\n" % len(payload), payload, b"\r\n"
+def length(pieces: Pieces) -> int:
+    """Return how many bytes they are together."""
+    return len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
+
+
+def chunk(pieces: Pieces, size: int, *, last: bool = False) -> Pieces:
+    """Return `pieces` of `size` bytes (not 0: an empty chunk would end the body) as one chunk: nothing is copied.
+
+    `last`: the body ends with it.
+    """
+    return [b"%x\r\n" % size, *pieces, b"\r\n0\r\n\r\n" if last else b"\r\n"]
+
+
+def write(transport: asyncio.Transport, head: bytes, pieces: Pieces, size: int) -> None:
+    """Write `head`, which may be empty, and pieces of `size` bytes behind it: in one write, small ones as one piece."""
+    if head:
+        pieces = [head, *pieces]
+    if len(pieces) == 1:
+        transport.write(pieces[0])
+    elif size < LARGE:
+        transport.write(b"".join(pieces))
+    else:
+        transport.writelines(pieces)

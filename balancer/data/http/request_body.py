@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from balancer.data.deadlines import NEVER
 from balancer.data.http.fields import CHUNKED, Bad
-from balancer.data.http.framing import ChunkReader
+from balancer.data.http.framing import ChunkReader, Pieces, length
 from balancer.data.http.pace import GRACE, STEP, Pace
 from balancer.model.reason import Reason
 
@@ -72,7 +72,7 @@ class RequestBody:
         """Whether what is left is little enough to read and throw away."""
         return not self.expecting and (self.chunks is not None or self.left <= MAX_DISCARD)
 
-    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+    def feed(self, data: bytes) -> tuple[Pieces, bytes]:
         """Return (payload, what came after the body); raises Bad. The second is empty until `done`."""
         self.expecting = False
         chunks = self.chunks
@@ -82,14 +82,14 @@ class RequestBody:
             if size < left:
                 self.left = left - size
                 self._received += size
-                return data, b""
+                return [data] if data else [], b""
             self.left = 0
             self.done = True
             self._received += left
-            return (data, b"") if size == left else (data[:left], data[left:])
+            return ([data], b"") if size == left else ([data[:left]], data[left:])
         payload, rest = chunks.feed(data)
         self.done = chunks.done
-        self._received += len(payload)
+        self._received += length(payload)
         if self._received > self._limit:
             raise Bad(Reason.BODY_TOO_LARGE, f"limits.body is {self._spec.limits.body}")
         return payload, rest

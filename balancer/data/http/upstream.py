@@ -309,26 +309,27 @@ class UpstreamProtocol:
             self._state = _UNTIL_CLOSE
         else:
             self._state = _BODY if length else _COMPLETE
-        if not exchange.response_head(head, length):
-            return  # the exchange went elsewhere
         if self._state == _COMPLETE:
-            self._finish(exchange, rest)
-        elif rest:
+            if exchange.response_head(head, length):
+                self._finish(exchange, rest)
+        elif exchange.response_head(head, length, more=bool(rest)) and rest:  # else the exchange went elsewhere
             self._read_body(exchange, rest)
+            if self._serves(exchange):
+                exchange.flush()
 
     def _read_body(self, exchange: Exchange, data: bytes) -> None:
         if self._state == _BODY:
             left = self._left - len(data)
             if left > 0:
                 self._left = left
-                exchange.response_body(data)
+                exchange.response_body([data])
                 return
-            exchange.response_body(data if not left else data[:left])
+            exchange.response_body([data if not left else data[:left]])
             self._finish(exchange, data[left:] if left else b"")
         elif self._state == _CHUNKS and self._chunks is not None:
             payload, rest = self._chunks.feed(data)
             if payload:
-                exchange.response_body(payload)
+                exchange.response_body(payload, last=self._chunks.done)
             if self._chunks.done:
                 self._finish(exchange, rest)
             elif self._chunks.waiting and self.exchange is exchange:
@@ -336,7 +337,7 @@ class UpstreamProtocol:
                 self.transport.pause_reading()
                 self.target.place.loop.call_soon(self._take_up, exchange)
         elif self._state == _UNTIL_CLOSE:
-            exchange.response_body(data)
+            exchange.response_body([data])
         else:
             self._unsolicited("bytes after a complete response")
 

@@ -34,6 +34,84 @@ def status_of(answer: bytes) -> int:
     return int(answer[9:12]) if answer else 0
 
 
+# What comes together goes together
+
+
+def written(transport: FakeTransport) -> tuple[int, bytes]:
+    """Return how many writes the peer was sent something in since the last look, and what."""
+    count, transport.writes = transport.writes, 0
+    return count, transport.take()
+
+
+FRAMED = [
+    b"Content-Length: 5\r\n\r\nhello",
+    b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("framed", FRAMED)
+def test_a_request_that_comes_in_one_piece_goes_in_one_write(framed: bytes) -> None:
+    with stage(group_of(1)) as set_:
+        for _ in range(3):  # on a new connection, then on that one again
+            client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\n" + framed)
+            count, sent = written(set_.upstreams[0])
+            assert count == 1 and sent.endswith(framed.partition(b"\r\n")[2])
+            set_.answer(OK)
+            assert written(client)[0] == 1
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("framed", FRAMED)
+def test_a_response_that_comes_in_one_piece_goes_in_one_write(framed: bytes) -> None:
+    with stage(group_of(1)) as set_:
+        client = set_.client()
+        for _ in range(3):
+            client.feed(GET)
+            set_.loop.run()
+            set_.answer(b"HTTP/1.1 200 OK\r\nX-One: 1\r\n" + framed)
+            count, answer = written(client)
+            assert count == 1 and status_of(answer) == 200 and answer.endswith(framed.partition(b"\r\n\r\n")[2])
+        set_.check_quiet()
+
+
+@pytest.mark.parametrize("cut", range(1, 16))
+def test_a_head_does_not_wait_for_a_body_that_is_not_here(cut: int) -> None:
+    here, rest = FRAMED[1][:-cut], FRAMED[1][-cut:]
+    with stage(group_of(1)) as set_:
+        warm(set_)
+        client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\n" + here)
+        assert b"POST / HTTP/1.1\r\n" in set_.upstreams[0].received
+        client.feed(rest)
+        assert set_.upstreams[0].take().endswith(b"0\r\n\r\n")
+        set_.upstreams[0].feed(b"HTTP/1.1 200 OK\r\nX-One: 1\r\n" + here)
+        assert status_of(bytes(client.received)) == 200
+        set_.upstreams[0].feed(rest)
+        assert client.take().endswith(b"0\r\n\r\n")
+        assert len(set_.upstreams) == 1
+        set_.check_quiet()
+
+
+def test_a_body_that_breaks_where_its_head_came_is_an_answer_cut_off() -> None:
+    """However the bytes are cut: the head is with the client before the end."""
+    with stage(group_of(1)) as set_:
+        client = set_.ask(GET)
+        set_.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n")
+        assert status_of(client.take()) == 200 and client.was_reset
+        assert set_.failures(Reason.RESPONSE_TRUNCATED) == 1
+        set_.check_quiet()
+
+
+def test_a_request_whose_body_breaks_where_its_head_came_does_not_reach_the_target() -> None:
+    with stage(group_of(1)) as set_:
+        warm(set_)
+        client = set_.ask(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n")
+        assert status_of(client.take()) == 400 and set_.upstreams[0].lost
+        assert not set_.upstreams[0].received
+        assert status_of(set_.ask(GET).take()) == 0
+        set_.answer(OK)
+        set_.check_quiet()
+
+
 # Limits, queue, time
 
 

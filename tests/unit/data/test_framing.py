@@ -9,6 +9,7 @@ from balancer.data.http.framing import (
     MAX_CHUNKS,
     MAX_EXTENSION,
     MAX_EXTENSIONS,
+    MAX_PIECES,
     MAX_TRAILER_FIELDS,
     MAX_TRAILERS,
     ChunkReader,
@@ -19,8 +20,13 @@ from balancer.model.reason import Reason
 
 def read(body: bytes, fault: Reason = Reason.BAD_CHUNK) -> tuple[bytes, bytes, bool]:
     reader = ChunkReader(fault)
-    payload, rest = reader.feed(body)
-    return payload, rest, reader.done
+    return *fed(reader, body), reader.done
+
+
+def fed(reader: ChunkReader, data: bytes) -> tuple[bytes, bytes]:
+    pieces, rest = reader.feed(data)
+    assert all(pieces), "an empty piece"
+    return b"".join(pieces), rest
 
 
 @pytest.mark.parametrize(
@@ -160,31 +166,46 @@ def test_an_unfinished_body_waits(start: bytes) -> None:
 
 def test_after_the_end_everything_is_rest() -> None:
     reader = ChunkReader(Reason.BAD_CHUNK)
-    assert reader.feed(b"0\r\n\r\n") == (b"", b"")
-    assert reader.feed(b"0\r\n\r\n") == (b"", b"0\r\n\r\n")
+    assert fed(reader, b"0\r\n\r\n") == (b"", b"")
+    assert fed(reader, b"0\r\n\r\n") == (b"", b"0\r\n\r\n")
 
 
 def test_the_middle_of_a_large_chunk_is_passed_on_without_a_copy() -> None:
     reader = ChunkReader(Reason.BAD_CHUNK)
     reader.feed(b"40000\r\n")
     data = bytes(256 * 1024)
-    assert reader.feed(data)[0] is data
-    assert reader.feed(b"\r\n0\r\n\r\n") == (b"", b"") and reader.done
+    assert reader.feed(data)[0][0] is data
+    assert fed(reader, b"\r\n0\r\n\r\n") == (b"", b"") and reader.done
+
+
+def test_large_chunks_that_come_together_are_passed_on_without_a_copy() -> None:
+    reader = ChunkReader(Reason.BAD_CHUNK)
+    data = b"2000\r\n" + b"a" * 8192 + b"\r\n1\r\nb\r\n3000\r\n" + b"c" * 8192
+    taken, rest = reader.feed(data)
+    assert [bytes(piece) for piece in taken] == [b"a" * 8192, b"b", b"c" * 8192] and rest == b""
+    assert [isinstance(piece, memoryview) and piece.obj is data for piece in taken] == [True, False, True]
+
+
+def test_many_pieces_are_one() -> None:
+    reader = ChunkReader(Reason.BAD_CHUNK)
+    taken, _ = reader.feed((b"1000\r\n" + b"a" * 4096 + b"\r\n") * (MAX_PIECES + 1))
+    assert taken == [b"a" * 4096 * (MAX_PIECES + 1)]
 
 
 def test_a_chunk_is_written_with_its_size_in_hexadecimal() -> None:
-    assert b"".join(chunk(b"x" * 26)) == b"1a\r\n" + b"x" * 26 + b"\r\n"
+    assert b"".join(chunk([b"x" * 20, b"y" * 6], 26)) == b"1a\r\n" + b"x" * 20 + b"y" * 6 + b"\r\n"
+    assert b"".join(chunk([b"x"], 1, last=True)) == b"1\r\nx\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize("piece", [b"1\r\nx\r\n", b"01\r\nx\r\n", b"1;a\r\nx\r\n", b"fF\r\n" + b"y" * 255 + b"\r\n"])
 def test_a_read_full_of_small_chunks_is_taken_in_many_turns(piece: bytes) -> None:
     count = 3 * MAX_CHUNKS + 5
     reader = ChunkReader(Reason.BAD_CHUNK)
-    taken, rest = reader.feed(piece * count + b"0\r\n\r\nafter")
+    taken, rest = fed(reader, piece * count + b"0\r\n\r\nafter")
     payload, turns = [taken], 1
     while reader.waiting:
         assert not rest
-        taken, rest = reader.feed(b"")
+        taken, rest = fed(reader, b"")
         payload.append(taken)
         turns += 1
     assert reader.done and rest == b"after" and turns == 4
@@ -193,6 +214,6 @@ def test_a_read_full_of_small_chunks_is_taken_in_many_turns(piece: bytes) -> Non
 
 def test_a_read_that_ends_with_the_last_chunk_of_a_turn_leaves_nothing_waiting() -> None:
     reader = ChunkReader(Reason.BAD_CHUNK)
-    assert reader.feed(b"1\r\nx\r\n" * MAX_CHUNKS) == (b"x" * MAX_CHUNKS, b"")
+    assert fed(reader, b"1\r\nx\r\n" * MAX_CHUNKS) == (b"x" * MAX_CHUNKS, b"")
     assert not reader.waiting and not reader.done
-    assert reader.feed(b"0\r\n\r\n") == (b"", b"") and reader.done
+    assert fed(reader, b"0\r\n\r\n") == (b"", b"") and reader.done

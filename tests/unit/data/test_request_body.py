@@ -28,15 +28,15 @@ def test_a_body_of_known_length_ends_at_its_last_byte_and_hands_on_what_follows(
             rest += piece
             continue
         payload, rest = one.feed(piece)
-        got += payload
+        got += b"".join(payload)
     assert (got, rest, one.done) == (b"abcde", b"GET", True)
 
 
 def test_a_body_in_chunks_ends_with_its_last_chunk_and_is_held_to_the_limit() -> None:
     one = body(CHUNKED, limit=5)
-    assert one.feed(b"5\r\nabcde\r\n") == (b"abcde", b"")
+    assert one.feed(b"5\r\nabcde\r\n") == ([b"abcde"], b"")
     assert not one.done
-    assert one.feed(b"0\r\n\r\nGET") == (b"", b"GET")
+    assert one.feed(b"0\r\n\r\nGET") == ([], b"GET")
     assert one.done
     with pytest.raises(Bad) as bad:
         body(CHUNKED, limit=4).feed(b"5\r\nabcde\r\n")
