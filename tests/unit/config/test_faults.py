@@ -178,7 +178,7 @@ GROUP = [  # what is wrong, what stands there, what is said
     ("a check that nobody knows", "health_check: {type: https}", "3:26: target_groups.demo.health_check.type: 'https' is not known here (write http)"),
     ("a check that says how long its body is", "health_check: {type: http, headers: {Content-Length: \"1\"}}", "3:42: target_groups.demo.health_check.headers.Content-Length: a check has no body, so Content-Length would be untrue (remove it)"),
     ("a check with a header that cannot be sent", "health_check: {type: http, headers: {x-a: →}}", "3:47: target_groups.demo.health_check.headers.x-a: '→' cannot be sent in a header (write ASCII)"),
-    ("a key of a later version", "max_idle: 8", "3:5: target_groups.demo.max_idle: 'max_idle' is not available in this version (remove it: a worker keeps at most 64 idle connections to a target)"),
+    ("a key of a later version", "max_idle: 8", "3:5: target_groups.demo.max_idle: 'max_idle' is not available in this version (remove it: a worker keeps at most 1024 idle connections to a target)"),
     ("a check of a later version", "health_check: {type: grpc}", "3:26: target_groups.demo.health_check.type: 'grpc' is not available in this version (use tcp)"),
     ("a check that is on", "health_check: on", "3:19: target_groups.demo.health_check: 'on' is not known here (write off, or its settings)"),
     ("a check that is only a path", "health_check: /healthz", "3:19: target_groups.demo.health_check: '/healthz' is not a set of keys (write {type: http, path: /healthz})"),
