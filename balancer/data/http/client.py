@@ -25,6 +25,7 @@ from balancer.data.deadlines import NEVER
 from balancer.data.http import intake, replies
 from balancer.data.http.exchange import Exchange
 from balancer.data.http.fields import Bad
+from balancer.data.http.framing import LARGE
 from balancer.data.http.request_block import Block
 from balancer.data.http.request_body import MAX_DISCARD, RequestBody
 from balancer.data.http.request_line import Line
@@ -255,7 +256,9 @@ class ClientProtocol:
         except Bad as bad:
             self._refuse(bad.reason, bad.detail, line, block, is_head=data.startswith(b"HEAD "))
             return
-        self._start(line, block, data[end:])
+        # Of a long body that is here with its head nothing is copied.
+        much = LARGE <= len(data) - end <= block.length
+        self._start(line, block, memoryview(data)[end:] if much else data[end:])
 
     def _await_rest(self, data: bytes) -> None:
         """Only a part of a head is here, `data`: refuse what no further byte can mend, and give the rest its time."""
@@ -266,7 +269,7 @@ class ClientProtocol:
         if intake.unfinished(data, self.listener.spec.limits.head, line_seen=self._line_seen):
             self._line_seen = True
 
-    def _start(self, line: Line, block: Block, rest: bytes) -> None:
+    def _start(self, line: Line, block: Block, rest: bytes | memoryview) -> None:
         self.requests += 1
         if self.requests >= self._most:
             self.persistent = False
@@ -284,20 +287,22 @@ class ClientProtocol:
             if line.plain and block.plain and not rest:
                 self.exchange.begin_plain(line, block, time.monotonic())
                 return
-            self._wait_with(rest)  # the next requests: the exchange may be over before `begin` returns
+            self._wait_with(bytes(rest))  # the next requests: the exchange may be over before `begin` returns
             rest = b""
         exchange = self.exchange
         exchange.begin(line, block, time.monotonic(), more=bool(rest))
         if rest:
-            if self.state != CLOSED:
-                self.data_received(rest)
+            if self.state == BODY:
+                self._read_body(rest)
+            elif self.state != CLOSED:
+                self.data_received(bytes(rest))
             exchange.flush()
 
     def _body_due(self, deadline: float) -> None:
         if not self.full:  # else the deadline is that of writing
             self.deadline = deadline
 
-    def _read_body(self, data: bytes) -> None:
+    def _read_body(self, data: bytes | memoryview) -> None:
         """Pass on a piece of a request's body; what comes after it is the next request."""
         body = self._body
         assert body is not None

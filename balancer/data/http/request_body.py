@@ -72,8 +72,11 @@ class RequestBody:
         """Whether what is left is little enough to read and throw away."""
         return not self.expecting and (self.chunks is not None or self.left <= MAX_DISCARD)
 
-    def feed(self, data: bytes) -> tuple[Pieces, bytes]:
-        """Return (payload, what came after the body); raises Bad. The second is empty until `done`."""
+    def feed(self, data: bytes | memoryview) -> tuple[Pieces, bytes]:
+        """Return (payload, what came after the body); raises Bad. The second is empty until `done`.
+
+        A view is passed on as it is where the length is known; in chunks it is copied first.
+        """
         self.expecting = False
         chunks = self.chunks
         if chunks is None:
@@ -86,8 +89,8 @@ class RequestBody:
             self.left = 0
             self.done = True
             self._received += left
-            return ([data], b"") if size == left else ([data[:left]], data[left:])
-        payload, rest = chunks.feed(data)
+            return ([data], b"") if size == left else ([data[:left]], bytes(data[left:]))
+        payload, rest = chunks.feed(bytes(data))
         self.done = chunks.done
         self._received += length(payload)
         if self._received > self._limit:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 from balancer.data.deadlines import NEVER
 from balancer.data.http import switching
 from balancer.data.http.fields import CHUNKED, UNTIL_CLOSE, Bad
-from balancer.data.http.framing import ChunkReader
+from balancer.data.http.framing import LARGE, ChunkReader
 from balancer.data.http.response_head import MAX_RESPONSE_HEAD, ResponseHead
 from balancer.model.reason import Reason
 from balancer.net import connect
@@ -271,7 +271,10 @@ class UpstreamProtocol:
         if found.plain and len(data) - end == found.length and exchange.plain and not self._interim:
             exchange.whole_response(found, data[end:])
             return
-        self._head(exchange, found, data[end:])
+        if LARGE <= len(data) - end <= found.length and not exchange.line.is_head and not found.bodiless:
+            self._head(exchange, found, memoryview(data)[end:])  # nothing is copied
+        else:
+            self._head(exchange, found, data[end:])
 
     def _keep_unfinished(self, data: bytes) -> None:
         if len(data) > MAX_RESPONSE_HEAD:
@@ -282,17 +285,17 @@ class UpstreamProtocol:
             raise Bad(Reason.BAD_RESPONSE, "a line that does not end in CRLF")
         self._buffer = data
 
-    def _head(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
+    def _head(self, exchange: Exchange, head: ResponseHead, rest: bytes | memoryview) -> None:
         if head.status < 200:
             self._interim += 1
             if self._interim > MAX_INTERIM:
                 raise Bad(Reason.BAD_RESPONSE, "more than 16 interim responses")
             if head.status == 101:
-                switching.switched(exchange, head, rest)
+                switching.switched(exchange, head, bytes(rest))
                 return
             exchange.interim(head)
             if rest and self.exchange is exchange:
-                self._read_head(exchange, rest)
+                self._read_head(exchange, bytes(rest))
             return
         if head.asks_drain and exchange.group is not None:
             exchange.group.asks_drain(self.target)
@@ -311,13 +314,13 @@ class UpstreamProtocol:
             self._state = _BODY if length else _COMPLETE
         if self._state == _COMPLETE:
             if exchange.response_head(head, length):
-                self._finish(exchange, rest)
+                self._finish(exchange, bytes(rest))
         elif exchange.response_head(head, length, more=bool(rest)) and rest:  # else the exchange went elsewhere
             self._read_body(exchange, rest)
             if self._serves(exchange):
                 exchange.flush()
 
-    def _read_body(self, exchange: Exchange, data: bytes) -> None:
+    def _read_body(self, exchange: Exchange, data: bytes | memoryview) -> None:
         if self._state == _BODY:
             left = self._left - len(data)
             if left > 0:
@@ -325,9 +328,9 @@ class UpstreamProtocol:
                 exchange.response_body([data])
                 return
             exchange.response_body([data if not left else data[:left]])
-            self._finish(exchange, data[left:] if left else b"")
+            self._finish(exchange, bytes(data[left:]) if left else b"")
         elif self._state == _CHUNKS and self._chunks is not None:
-            payload, rest = self._chunks.feed(data)
+            payload, rest = self._chunks.feed(bytes(data))
             if payload:
                 exchange.response_body(payload, last=self._chunks.done)
             if self._chunks.done:

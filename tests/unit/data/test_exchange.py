@@ -46,6 +46,8 @@ def written(transport: FakeTransport) -> tuple[int, bytes]:
 FRAMED = [
     b"Content-Length: 5\r\n\r\nhello",
     b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    b"Content-Length: 100000\r\n\r\n" + b"a" * 100_000,
+    b"Transfer-Encoding: chunked\r\n\r\n10000\r\n" + b"a" * 65536 + b"\r\n0\r\n\r\n",
 ]
 
 
