@@ -130,6 +130,7 @@ def test_a_drained_target_serves_again_after_its_next_good_check(balancer: Balan
     assert asked(balancer, 30).keys() == {"b1", "c1"}
     command(balancer, "undrain", "a1", "--yes")
     wait_for(lambda: balancer.target("up", "a1")["state"] == "healthy", 2, "it is checked at once")
+    wait_for(lambda: asked(balancer, 3)["a1"], 2, "the worker has seen it at its next tick")
     assert asked(balancer, 30) == {"a1": 10, "b1": 10, "c1": 10}
 
 
