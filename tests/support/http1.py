@@ -96,7 +96,7 @@ def body_length(head: Head) -> int | None:
     if len(lengths) > 1:
         raise BadMessage(f"{len(lengths)} Content-Length lines")
     if lengths:
-        if not re.fullmatch(rb"0|[1-9][0-9]{0,17}", lengths[0]):
+        if not re.fullmatch(rb"0|[1-9][0-9]{0,18}", lengths[0]) or int(lengths[0]) >= 1 << 63:
             raise BadMessage(f"not a length: {lengths[0]!r}")
         return int(lengths[0])
     return -1
