@@ -202,10 +202,13 @@ def split(block: bytes, max_fields: int, too_large: Reason) -> list[bytes]:
     if block == b"\r\n\r\n":
         return []
     lines = block[2:-4].split(b"\r\n")
-    if len(lines) > max_fields:
-        raise Bad(too_large, f"{len(lines)} header fields")
-    if len(block) > MAX_LINE and max(map(len, lines)) > MAX_LINE:
-        raise Bad(too_large, "a header line over 16 KiB")
+    longest = max(map(len, lines)) if len(block) > MAX_LINE else 0
+    if len(lines) > max_fields or longest > MAX_LINE:
+        # Where less of the head is here, this is seen before its size is known: another cut, the same verdict.
+        if any(b"\r" in line or b"\n" in line for line in lines):
+            raise Bad(Reason.BAD_HEADER, "a line that does not end in CRLF")
+        what = f"{len(lines)} header fields" if len(lines) > max_fields else "a header line over 16 KiB"
+        raise Bad(too_large, what)
     return lines
 
 
