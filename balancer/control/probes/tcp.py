@@ -11,6 +11,7 @@ from balancer.control.probes.job import Job, Seen, failed
 from balancer.model.names import ProbeResult
 
 _WELL = Seen(ProbeResult.OK)
+_UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 
 
 async def probe(job: Job) -> Seen:
@@ -24,8 +25,11 @@ async def probe(job: Job) -> Seen:
         return failed(error)
     try:
         sock.setblocking(False)
-        number = sock.connect_ex((job.ip, job.port))
-        if number == errno.EINPROGRESS:
+        address = job.ip, job.port
+        number = sock.connect_ex(address)
+        if number == errno.EINPROGRESS:  # asked again: to this machine, or over a bridge of it, it stands by now
+            number = sock.connect_ex(address)
+        if number in _UNDER_WAY:
             number = await _outcome(sock, job.check.timeout)
     except OSError as error:
         return failed(error)
