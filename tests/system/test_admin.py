@@ -65,7 +65,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("data", "status"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_what_cannot_be_taken_is_a_problem_and_no_trouble_in_the_log(plain: Balancer, data: bytes, status: int) -> None:
-    before = len(plain.log_text())
+    before = settled(plain)
     with RawClient(plain.admin) as client:
         answer = client.ask(data)
     problem = json.loads(answer.body)
@@ -118,7 +118,7 @@ def test_clients_that_owe_a_body_keep_nobody_out(plain: Balancer) -> None:
 
 
 def test_who_leaves_within_a_body_is_no_trouble_and_writes_no_line_of_its_own(plain: Balancer) -> None:
-    before = len(plain.log_text())
+    before = settled(plain)
     path = "/api/v1/drills/%0a2026-01-01T00:00:00.000Z%20INFO%20forged%1b%5b2J%C2%9B2J%7F/stop"
     with RawClient(plain.admin) as client:
         client.send(f"POST {path} HTTP/1.1\r\n{HOST}\r\nContent-Length: 30\r\n\r\nabc".encode())
@@ -216,6 +216,14 @@ def run_for(admin: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=30)
 
 
+def settled(balancer: Balancer) -> int:
+    """Return the length of the log once all that was said so far stands in it: a thread of its own writes it."""
+    mark = f"/api/v1/drills/mark-{time.monotonic_ns()}/stop"
+    ask(balancer, "POST", mark)
+    wait_for(lambda: mark in balancer.log_text(), 5, "the mark is in the log")
+    return len(balancer.log_text())
+
+
 def ask(balancer: Balancer, method: str, path: str, *headers: str, body: bytes = b"") -> Response:
     lines = (f"{method} {path} HTTP/1.1", HOST, f"Content-Length: {len(body)}", *headers)
     with RawClient(balancer.admin) as client:
@@ -242,7 +250,7 @@ def test_a_write_on_what_has_changed_since_is_refused(plain: Balancer) -> None:
 
 
 def test_each_change_and_each_refused_attempt_is_a_line_in_the_log(plain: Balancer) -> None:
-    before = len(plain.log_text())
+    before = settled(plain)
     ask(plain, "PUT", "/api/v1/target_groups/up/targets/up1/weight", body=b'{"weight": 7}')
     ask(plain, "PUT", "/api/v1/target_groups/up/targets/up1/weight", body=b"nonsense")
     ask(plain, "POST", "/api/v1/reload", "Origin: http://evil.example")
@@ -264,7 +272,7 @@ def test_a_write_that_changes_nothing_is_not_said_to_have_changed_something(plai
     ask(plain, "POST", f"{target}/drain")
     ask(plain, "POST", f"{target}/undrain")
     ask(plain, "DELETE", f"{target}/weight")
-    before = len(plain.log_text())
+    before = settled(plain)
     assert ask(plain, "POST", f"{target}/undrain").status == 200
     assert ask(plain, "DELETE", f"{target}/weight").status == 200
     assert ask(plain, "POST", "/api/v1/reload").status == 200
@@ -274,12 +282,12 @@ def test_a_write_that_changes_nothing_is_not_said_to_have_changed_something(plai
 
 
 def test_a_group_that_is_none_is_refused_however_it_is_written(plain: Balancer) -> None:
-    before = len(plain.log_text())
+    before = settled(plain)
     for group in (rb"\ud800", b"g" * 60_000, b"demo"):
         answer = ask(plain, "POST", "/api/v1/drills", body=b'{"zone":"zone-a","group":"' + group + b'"}')
         assert answer.status == 404
         assert len(answer.body) < 1000
-    log = plain.log_text()[before:]
+    log = plain.log_text()[before : settled(plain)]
     assert "Traceback" not in log
     assert max(map(len, log.splitlines())) < 1000
 
